@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import os
+import struct
 import tempfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,6 +40,7 @@ def read_volume(path: str | os.PathLike) -> tuple[np.ndarray, Grid]:
     path = Path(path)
     if not path.is_file():
         raise InputError(f"There is no file {path}.", "Check the path.")
+    _refuse_truncated_nifti(path)
     try:
         image = sitk.ReadImage(str(path))
     except RuntimeError as error:
@@ -113,6 +117,33 @@ def _grid_of(image, shape: tuple[int, ...]) -> Grid:
     matrix[:spatial, :spatial] = cosines[:spatial, :spatial] * np.array(image.GetSpacing())[:spatial]
     matrix[:spatial, 3] = image.GetOrigin()[:spatial]
     return Grid(tuple(int(n) for n in shape), _LPS_RAS @ matrix)
+
+
+def _refuse_truncated_nifti(path: Path) -> None:
+    """ITK reads a cut-off .nii.gz without complaint and leaves the rest of the image undefined."""
+    name = path.name.lower()
+    if not name.endswith((".nii", ".nii.gz")):
+        return
+    try:
+        with gzip.open(path) if name.endswith(".gz") else path.open("rb") as stream:
+            header = stream.read(352)
+            size = len(header)
+            while block := stream.read(1 << 22):
+                size += len(block)
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{path} is damaged or cut off: {error}.", "Copy or export it again.") from error
+    if len(header) < 352:
+        raise InputError(f"{path} is cut off: it has no complete header.", "Copy or export it again.")
+    order = "<" if struct.unpack("<i", header[:4])[0] == 348 else ">"
+    if struct.unpack(f"{order}i", header[:4])[0] != 348:
+        return  # NIfTI-2, or not NIfTI at all: left to ITK
+    dimensions = struct.unpack(f"{order}8h", header[40:56])
+    bits = struct.unpack(f"{order}h", header[72:74])[0]
+    offset = struct.unpack(f"{order}f", header[108:112])[0]
+    voxels = int(np.prod([max(1, n) for n in dimensions[1 : 1 + dimensions[0]]], dtype=np.int64))
+    expected = int(offset) + voxels * bits // 8
+    if header[344:347] == b"n+1" and size < expected:
+        raise InputError(f"{path} is cut off: {size} of {expected} bytes.", "Copy or export it again.")
 
 
 def _first_reason(text: str) -> str:
