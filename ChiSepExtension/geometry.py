@@ -186,6 +186,14 @@ def to_closest_ras(grid: Grid) -> Reorientation:
     return Reorientation(grid, Grid(shape, grid.ijk_to_ras @ step), permutation, flips)
 
 
+def turned_onto(array: np.ndarray, grid: Grid, target: Grid) -> np.ndarray | None:
+    """The array turned losslessly from ``grid`` to ``target``, or None if they are not the same voxels in space."""
+    here, there = to_closest_ras(grid), to_closest_ras(target)
+    if not here.target.matches(there.target):
+        return None
+    return there.invert(here.apply(array))
+
+
 def _closest_axes(cosines_ijk: np.ndarray) -> tuple[list[int], list[int]]:
     """For each row (the RAS cosines of one ijk axis): the RAS axis it is nearest to, each used once, and its sign."""
     best = max(permutations(range(3)), key=lambda p: sum(abs(cosines_ijk[n, p[n]]) for n in range(3)))

@@ -1,0 +1,117 @@
+"""What a user can choose about a run, with the defaults and the reasons for them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+from .errors import InputError
+
+METHODS: dict[str, str] = {
+    "closed-form": "two equations, two unknowns per voxel, from QSM and R2′; needs no weights",
+    "iterative": "joint solver of field and R2′ with edge-weighted regularisation; needs no weights",
+    "sepnet-r2prime": "χ-sepnet-R2′: networks with a measured R2′",
+    "sepnet-r2star": "χ-sepnet-R2*: networks, gradient echo alone",
+}
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "method": tuple(METHODS),
+    "r2prime_fallback": ("constant-r2", "scaled-r2star"),
+    "unwrapping": ("romeo", "laplacian"),
+    "background": ("vsharp", "resharp", "pdf", "lbv"),
+    "r2star": ("auto", "arlo", "log-linear", "nonlinear"),
+    "qsm": ("total-variation", "tikhonov", "tkd"),
+    "reference": ("csf", "brain", "none"),
+}
+
+#: Relaxometric constants in s⁻¹/ppm at 3 T: 137 for model-based methods with single-orientation QSM (Shin et al.,
+#: NeuroImage 2021;240:118371), 114 for the networks, whose training labels have the COSMOS scale.
+DR_MODEL_BASED_3T = 137.0
+DR_NETWORKS_3T = 114.0
+
+
+@dataclass(frozen=True)
+class Options:
+    """Choices of one run; JSON-able by `to_dict` and `from_dict`.
+
+    Parameters
+    ----------
+    method
+        One of `METHODS`.
+    dr_para, dr_dia
+        Relaxometric constants in s⁻¹/ppm at the scan's field strength; None takes 137 at 3 T, scaled with B0, for
+        the model-based methods and 114 for the networks.
+    r2prime_fallback
+        What stands in for R2′ where no R2 was measured: "constant-r2" (13 s⁻¹) or "scaled-r2star" (0.19 · R2*).
+        Both are labelled as assumptions in every output.
+    unwrapping, background, r2star, qsm
+        Algorithm of each stage.
+    reference
+        Zero of susceptibility: "csf", "brain" (mean of the mask) or "none".
+    smoothing_mm
+        Width (σ) of the phase-offset smoothing.
+    vsharp_max_radius_mm
+        Largest sphere of background removal.
+    device
+        "auto", "cpu", "cuda", "cuda:1", "mps": for the stages that run in torch.
+    weights
+        Folder of network weights; None takes the installed ones.
+    """
+
+    method: str = "closed-form"
+    dr_para: float | None = None
+    dr_dia: float | None = None
+    r2prime_fallback: str = "constant-r2"
+    unwrapping: str = "romeo"
+    background: str = "vsharp"
+    r2star: str = "auto"
+    qsm: str = "total-variation"
+    reference: str = "csf"
+    smoothing_mm: float = 8.0
+    vsharp_max_radius_mm: float = 12.0
+    device: str = "auto"
+    weights: str | None = None
+
+    def validate(self) -> Options:
+        """Return self, or raise `InputError` naming the choice and what is allowed."""
+        for name, allowed in _CHOICES.items():
+            value = getattr(self, name)
+            if value not in allowed:
+                raise InputError(f"{name} is {value!r}.", f"Choose one of: {', '.join(allowed)}.")
+        for name in ("dr_para", "dr_dia"):
+            value = getattr(self, name)
+            if value is not None and not 1 <= value <= 2000:
+                raise InputError(f"{name} is {value:g} s⁻¹/ppm, which is not plausible.", "Usual at 3 T: 114 to 137.")
+        if not 0 < self.smoothing_mm <= 50 or not 1 <= self.vsharp_max_radius_mm <= 40:
+            raise InputError("smoothing_mm must be in 0..50 and vsharp_max_radius_mm in 1..40.", "Use the defaults.")
+        return self
+
+    @property
+    def uses_networks(self) -> bool:
+        return self.method.startswith("sepnet")
+
+    @property
+    def needs_measured_r2prime(self) -> bool:
+        return self.method == "sepnet-r2prime"
+
+    def dr(self, field_strength_t: float) -> tuple[float, float]:
+        """(Dr_para, Dr_dia) in s⁻¹/ppm for a scan at ``field_strength_t``."""
+        default = DR_NETWORKS_3T if self.uses_networks else DR_MODEL_BASED_3T * field_strength_t / 3.0
+        # A "3 T" magnet of 2.89 T keeps the published value: the constant is not known to 4 %.
+        if not self.uses_networks and abs(field_strength_t - 3.0) < 0.2:
+            default = DR_MODEL_BASED_3T
+        return (
+            default if self.dr_para is None else self.dr_para,
+            default if self.dr_dia is None else self.dr_dia,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Options:
+        """Options from a JSON object; unknown names are refused."""
+        known = {f.name for f in fields(cls)}
+        unknown = sorted(set(values) - known)
+        if unknown:
+            raise InputError(f"Unknown option: {', '.join(unknown)}.", f"Known: {', '.join(sorted(known))}.")
+        return replace(cls(), **values)

@@ -1,0 +1,375 @@
+"""The one place that puts the stages in order: from a gradient-echo series to separated maps."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+
+from .acquisition.gradient_echo import GradientEchoSeries
+from .dipole import field_hz_per_ppm
+from .errors import InputError
+from .geometry import Grid, to_closest_ras
+from .options import Options
+from .progress import NEVER, CancelToken, Progress, part, silent
+from .provenance import array_sha256, software_versions, utc_now
+from .result import Result
+
+#: Share of the whole run at which each stage begins, from a 1 mm head on 2 cores.
+_STAGES = {
+    "mask": (0.00, 0.08),
+    "field": (0.08, 0.40),
+    "background": (0.40, 0.52),
+    "relaxation": (0.52, 0.58),
+    "inversion": (0.58, 0.85),
+    "separation": (0.85, 1.00),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class GivenMaps:
+    """Maps that the user already has, (z, y, x) on the grid of the series; None is computed.
+
+    ``mask`` bool; ``r2_hz``, ``r2prime_hz``, ``r2star_hz`` in s⁻¹; ``local_field_ppm`` in ppm.
+    """
+
+    mask: np.ndarray | None = None
+    r2_hz: np.ndarray | None = None
+    r2prime_hz: np.ndarray | None = None
+    r2star_hz: np.ndarray | None = None
+    local_field_ppm: np.ndarray | None = None
+
+    def validate(self, grid: Grid) -> GivenMaps:
+        """Return self, or raise `InputError` naming the map that does not fit."""
+        for name, array in self.named().items():
+            if array.shape != grid.shape:
+                raise InputError(
+                    f"The given {name} has shape {array.shape}, the scan has {grid.shape}.",
+                    "Resample it to the gradient-echo scan.",
+                )
+            if not np.isfinite(array).all():
+                raise InputError(f"The given {name} holds NaN or infinite values.", "Set them to 0 outside the brain.")
+        if self.mask is not None and not self.mask.any():
+            raise InputError("The given mask is empty.", "Choose another mask, or none to have one made.")
+        if self.r2prime_hz is not None and self.r2_hz is not None:
+            raise InputError("R2 and R2′ were both given.", "Give one of them.")
+        return self
+
+    def named(self) -> dict[str, np.ndarray]:
+        return {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not None}
+
+
+class _Run:
+    """What accumulates while the stages run: times, parameters found, warnings."""
+
+    def __init__(self, progress: Progress, cancel: CancelToken) -> None:
+        self.progress, self.cancel = progress, cancel
+        self.times: dict[str, float] = {}
+        self.facts: dict[str, Any] = {}
+        self.warnings: list[str] = []
+
+    @contextmanager
+    def stage(self, name: str, message: str) -> Iterator[Progress]:
+        self.cancel.check()
+        start, stop = _STAGES[name]
+        self.progress(start, message)
+        began = time.perf_counter()
+        yield part(self.progress, start, stop)
+        self.times[name] = round(time.perf_counter() - began, 3)
+
+
+def run(
+    series: GradientEchoSeries,
+    options: Options | None = None,
+    *,
+    given: GivenMaps | None = None,
+    progress: Progress = silent,
+    cancel: CancelToken = NEVER,
+) -> Result:
+    """Separate the susceptibility sources of a multi-echo gradient-echo scan.
+
+    Parameters
+    ----------
+    series
+        The scan; any orientation, axis order and voxel size.
+    options
+        Choices of method and stages.
+    given
+        Maps that need not be computed: brain mask, R2 or R2′, R2*, local field.
+    progress, cancel
+        ``progress(fraction, message)``; ``cancel.cancel()`` from another thread ends the run with `Cancelled`.
+
+    Returns
+    -------
+    Result
+        Maps on the grid of ``series``, with provenance.
+
+    Raises
+    ------
+    ChiSepError
+        `InputError`, `Cancelled`, `MemoryLimitError` or `WeightsError`, each with a remedy.
+    """
+    options = (options or Options()).validate()
+    given = (given or GivenMaps()).validate(series.grid)
+    series.validate()
+    if options.needs_measured_r2prime and given.r2_hz is None and given.r2prime_hz is None:
+        raise InputError(
+            "χ-sepnet-R2′ needs a measured R2 or R2′ map and none was given.",
+            "Give --r2 or --r2prime, or choose --method sepnet-r2star.",
+        )
+    try:
+        return _run(series, options, given, _Run(progress, cancel))
+    except MemoryError as error:
+        from .errors import MemoryLimitError
+
+        raise MemoryLimitError(
+            f"There is not enough memory for {series.number_of_echoes} echoes of {series.grid.describe()}.",
+            "Close other programs, or crop the images to the head.",
+        ) from error
+
+
+def _run(series: GradientEchoSeries, options: Options, given: GivenMaps, state: _Run) -> Result:
+    started, began = utc_now(), time.perf_counter()
+    inputs = _describe_inputs(series, given)
+    source_grid = series.grid
+    series, turn = series.in_closest_ras()
+    given = replace(given, **{name: turn.apply(array) for name, array in given.named().items()})
+
+    brain = _brain_mask(series, given, state)
+    total_field_hz, local_field_ppm, mask = _field(series, brain, options, given, state)
+    r2star_hz, r2prime_hz = _relaxation(series, mask, options, given, state)
+    qsm, chi_para, chi_dia = _separate(series, local_field_ppm, r2star_hz, r2prime_hz, mask, options, state)
+    state.progress(1.0, "Done")
+
+    maps = {
+        "chi_para": chi_para,
+        "chi_dia": chi_dia,
+        "r2star_hz": r2star_hz,
+        "r2prime_hz": r2prime_hz,
+        "local_field_ppm": local_field_ppm,
+        "mask": mask,
+        "qsm": qsm,
+        "total_field_hz": total_field_hz,
+        "brain_mask": brain,
+    }
+    provenance = {
+        "started": started,
+        "duration_s": round(time.perf_counter() - began, 3),
+        "stage_times_s": state.times,
+        "software": software_versions(),
+        "options": options.to_dict(),
+        "input": inputs,
+        "findings": state.facts,
+        "warnings": state.warnings,
+    }
+    turned = {name: None if array is None else turn.invert(array) for name, array in maps.items()}
+    return Result(**turned, grid=source_grid, provenance=provenance)
+
+
+def _brain_mask(series: GradientEchoSeries, given: GivenMaps, state: _Run) -> np.ndarray:
+    from .preprocessing.brain_mask import brain_mask
+
+    with state.stage("mask", "Brain mask"):
+        if given.mask is not None:
+            mask, source = given.mask.astype(bool), "given"
+        else:
+            mask, source = brain_mask(series.magnitude, series.phase, series.echo_times_s, series.grid), "computed"
+        # A voxel without signal has no phase: it can only do harm.
+        mask = mask & (series.magnitude[0] > 0)
+        volume_ml = float(mask.sum() * series.grid.voxel_volume_mm3 / 1e3)
+        state.facts["mask"] = {"source": source, "volume_ml": round(volume_ml, 1)}
+        if not mask.any():
+            raise InputError("No brain was found in the images.", "Give a mask (--mask).")
+        if source == "computed" and volume_ml > 2000:
+            state.warnings.append(
+                f"The computed brain mask holds {volume_ml:.0f} ml, more than a brain: check it, or give a mask."
+            )
+    return mask
+
+
+def _field(
+    series: GradientEchoSeries, mask: np.ndarray, options: Options, given: GivenMaps, state: _Run
+) -> tuple[np.ndarray | None, np.ndarray, np.ndarray]:
+    from .preprocessing.background import remove_background
+    from .preprocessing.field_fit import fit_field
+    from .preprocessing.phase_offset import remove_phase_offset
+    from .preprocessing.unwrapping import unwrap
+
+    if given.local_field_ppm is not None:
+        state.facts["local_field"] = "given"
+        local = np.where(mask, given.local_field_ppm, 0).astype(np.float32)
+        if np.percentile(np.abs(local[mask]), 99) > 1:
+            raise InputError(
+                "The given local field exceeds 1 ppm; a brain's local field stays within 0.1 ppm.",
+                "Give it in ppm (Hz divided by the imaging frequency in MHz).",
+            )
+        return None, local, mask
+    magnitude, times, grid = series.magnitude, series.echo_times_s, series.grid
+    with state.stage("field", "Phase offset") as report:
+        stage = {"cancel": state.cancel}
+        phase, _ = remove_phase_offset(
+            series.phase,
+            magnitude,
+            times,
+            mask,
+            grid,
+            smoothing_mm=options.smoothing_mm,
+            progress=part(report, 0.0, 0.4),
+            **stage,
+        )
+        unwrapped = unwrap(
+            phase, magnitude, times, mask, method=options.unwrapping, progress=part(report, 0.4, 0.9), **stage
+        )
+        report(0.9, "Field fit")
+        fit = fit_field(unwrapped, magnitude, times, mask)
+        state.cancel.check()
+        residual = float(np.median(fit.residual_rad[mask]))
+        state.facts["field"] = {
+            "unwrapping": options.unwrapping,
+            "median_residual_rad": round(residual, 4),
+            "ppm_is_hz": round(field_hz_per_ppm(series.field_strength_t), 4),
+        }
+        if residual > 0.5:
+            state.warnings.append(
+                f"The phase does not grow linearly with echo time (median residual {residual:.2f} rad): "
+                "check the order of echoes, echo times and phase scaling."
+            )
+    with state.stage("background", "Background field") as report:
+        local = remove_background(
+            (fit.field_hz / field_hz_per_ppm(series.field_strength_t)).astype(np.float32),
+            mask,
+            grid,
+            method=options.background,
+            max_radius_mm=options.vsharp_max_radius_mm,
+            progress=report,
+            cancel=state.cancel,
+        )
+        kept = float(local.mask.sum() / mask.sum())
+        spread = float(np.std(local.field_ppm[local.mask])) if local.mask.any() else 0.0
+        state.facts["background"] = {
+            "method": options.background,
+            "share_of_mask_kept": round(kept, 4),
+            "local_field_sd_ppm": round(spread, 5),
+        }
+        if not local.mask.any():
+            raise InputError(
+                "Nothing of the brain mask is left after background removal.",
+                "The mask is too thin for the smallest sphere; give a larger mask.",
+            )
+    return fit.field_hz.astype(np.float32), local.field_ppm, local.mask
+
+
+def _relaxation(
+    series: GradientEchoSeries, mask: np.ndarray, options: Options, given: GivenMaps, state: _Run
+) -> tuple[np.ndarray, np.ndarray]:
+    from .preprocessing import r2prime
+    from .preprocessing.r2star import fit_r2star
+
+    with state.stage("relaxation", "R2* and R2′"):
+        if given.r2star_hz is not None:
+            r2star_hz = np.where(mask, given.r2star_hz, 0).astype(np.float32)
+            state.facts["r2star"] = {"method": "given"}
+        else:
+            fit = fit_r2star(series.magnitude, series.echo_times_s, mask, method=options.r2star)
+            r2star_hz = fit.r2star_hz
+            state.facts["r2star"] = {"method": fit.method}
+        state.facts["r2star"]["median_hz"] = round(float(np.median(r2star_hz[mask])), 3)
+        state.cancel.check()
+        if given.r2prime_hz is not None:
+            values = np.where(mask, np.maximum(given.r2prime_hz, 0), 0).astype(np.float32)
+            state.facts["r2prime"] = {"source": "given R2′", "measured": True}
+            return r2star_hz, values
+        if given.r2_hz is not None:
+            found = r2prime.measured(r2star_hz, given.r2_hz, mask)
+        elif options.r2prime_fallback == "constant-r2":
+            found = r2prime.from_constant_r2(r2star_hz, mask)
+        else:
+            found = r2prime.from_scaled_r2star(r2star_hz, mask)
+        state.facts["r2prime"] = {
+            "source": found.source,
+            "measured": found.is_measured,
+            "clipped_share": round(found.clipped_fraction, 4),
+        }
+        if not found.is_measured and options.method != "sepnet-r2star":
+            state.warnings.append(
+                f"R2′ was not measured but assumed ({found.source}): χ_para and χ_dia are biased between tissues. "
+                "Give an R2 map from a spin echo for quantitative use."
+            )
+        if found.is_measured and found.clipped_fraction > 0.25:
+            state.warnings.append(
+                f"R2 exceeds R2* in {100 * found.clipped_fraction:.0f} % of the brain: R2 is too high, or the maps "
+                "are not registered."
+            )
+    return r2star_hz, found.r2prime_hz
+
+
+def _separate(
+    series: GradientEchoSeries,
+    local_field_ppm: np.ndarray,
+    r2star_hz: np.ndarray,
+    r2prime_hz: np.ndarray,
+    mask: np.ndarray,
+    options: Options,
+    state: _Run,
+) -> tuple[np.ndarray | None, np.ndarray, np.ndarray]:
+    from .separation.select import invert_field, separate
+
+    dr_para, dr_dia = options.dr(series.field_strength_t)
+    state.facts["separation"] = {"method": options.method, "dr_para": dr_para, "dr_dia": dr_dia}
+    if abs(series.field_strength_t - 3.0) > 0.2 and options.dr_para is None:
+        state.warnings.append(
+            f"Dr was scaled from 3 T to {series.field_strength_t:.3g} T ({dr_para:.0f} s⁻¹/ppm); "
+            "no measured value is known for this field strength."
+        )
+    qsm = None
+    if not options.uses_networks:
+        with state.stage("inversion", "Dipole inversion") as report:
+            qsm, facts = invert_field(
+                local_field_ppm,
+                mask,
+                series.grid,
+                magnitude=series.magnitude,
+                r2star_hz=r2star_hz,
+                options=options,
+                progress=report,
+                cancel=state.cancel,
+            )
+            state.facts["qsm"] = facts
+            state.warnings.extend(facts.pop("warnings", []))
+    with state.stage("separation", "Source separation") as report:
+        sources, facts = separate(
+            local_field_ppm=local_field_ppm,
+            qsm=qsm,
+            r2prime_hz=r2prime_hz,
+            r2star_hz=r2star_hz,
+            mask=mask,
+            grid=series.grid,
+            magnitude=series.magnitude,
+            field_strength_t=series.field_strength_t,
+            dr=(dr_para, dr_dia),
+            options=options,
+            progress=report,
+            cancel=state.cancel,
+        )
+        state.warnings.extend(facts.pop("warnings", []))
+        state.facts["separation"].update(facts)
+    return qsm, sources.chi_para, sources.chi_dia
+
+
+def _describe_inputs(series: GradientEchoSeries, given: GivenMaps) -> dict[str, Any]:
+    turn = to_closest_ras(series.grid)
+    described = {
+        "echo_times_s": [round(float(t), 7) for t in series.echo_times_s],
+        "field_strength_t": series.field_strength_t,
+        "grid": series.grid.describe(),
+        "ijk_to_ras": series.grid.ijk_to_ras.tolist(),
+        "b0_direction_ras_grid_zyx": [round(float(b), 6) for b in turn.target.b0_direction],
+        "magnitude_sha256": array_sha256(series.magnitude),
+        "phase_sha256": array_sha256(series.phase),
+        "given_maps_sha256": {name: array_sha256(array) for name, array in given.named().items()},
+    }
+    return {**described, **series.provenance}
