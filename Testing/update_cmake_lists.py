@@ -51,7 +51,10 @@ def read_lists(text: str) -> dict[str, list[str]]:
 
 
 def write_lists(text: str, lists: Mapping[str, list[str]]) -> str:
-    """``text`` with every ``set(NAME …)`` of ``lists`` rewritten, one path a line. KeyError: a list is not in the text."""
+    """``text`` with every ``set(NAME …)`` of ``lists`` rewritten, one path a line.
+
+    Raises KeyError when a list does not stand in the text exactly once.
+    """
     for name, paths in lists.items():
         block = "\n".join([f"set({name}", *(f"  {path}" for path in paths), "  )"])
         text, count = re.subn(rf"\bset\({name}\b[^)]*\)", lambda _match, block=block: block, text)
