@@ -1,0 +1,89 @@
+"""The local field: the total field without what sources outside the brain (air, skull, shim) make of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import InputError
+from ..geometry import Grid
+from ..progress import NEVER, CancelToken, Progress, silent
+from . import laplacian_boundary, projection, sphere_filter
+from .unwrapping import bounding_box
+
+METHODS = ("vsharp", "resharp", "pdf", "lbv")
+
+
+@dataclass(frozen=True, eq=False)
+class LocalField:
+    """What is left of the field, and where.
+
+    Parameters
+    ----------
+    field_ppm
+        (z, y, x) float32, 0 outside the mask.
+    mask
+        (z, y, x) bool: the part of the brain mask for which the method gives a field. Use it from here on.
+    """
+
+    field_ppm: np.ndarray
+    mask: np.ndarray
+
+
+def remove_background(
+    total_field_ppm: np.ndarray,
+    mask: np.ndarray,
+    grid: Grid,
+    *,
+    method: str = "vsharp",
+    weight: np.ndarray | None = None,
+    progress: Progress = silent,
+    cancel: CancelToken = NEVER,
+    **options,
+) -> LocalField:
+    """Split off the background field inside the mask.
+
+    Parameters
+    ----------
+    total_field_ppm
+        (z, y, x)
+    mask
+        (z, y, x) bool.
+    method
+        "vsharp" (`sphere_filter.vsharp`), "resharp" (`sphere_filter.resharp`), "pdf" (`projection.pdf`) or "lbv"
+        (`laplacian_boundary.lbv`); ``options`` go to that function.
+    weight
+        (z, y, x), for "pdf" only: how far to trust the field, 1 / standard error; any scale.
+
+    Raises
+    ------
+    InputError
+        If the mask is empty or too thin for the method, shapes disagree, or the method is unknown.
+    """
+    field = np.asarray(total_field_ppm, np.float32)
+    mask = np.asarray(mask, bool)
+    if field.shape != grid.shape or mask.shape != grid.shape:
+        raise InputError(
+            f"Field {field.shape}, mask {mask.shape} and grid {grid.shape} differ in shape.",
+            "Give field and mask on one grid.",
+        )
+    box = bounding_box(mask)
+    part, inside = field[box], mask[box]
+    common = {"progress": progress, "cancel": cancel, **options}
+    if method == "vsharp":
+        local, kept = sphere_filter.vsharp(part, inside, grid.spacing_mm, **common)
+    elif method == "resharp":
+        local, kept = sphere_filter.resharp(part, inside, grid.spacing_mm, **common)
+    elif method == "pdf":
+        trust = None if weight is None else np.asarray(weight, np.float32)[box]
+        local, kept = projection.pdf(part, inside, grid, weight=trust, **common)
+    elif method == "lbv":
+        local, kept = laplacian_boundary.lbv(part, inside, grid.spacing_mm, **common)
+    else:
+        raise InputError(f"There is no background removal {method!r}.", f"Choose from {', '.join(METHODS)}.")
+    field_ppm = np.zeros(grid.shape, np.float32)
+    field_ppm[box] = local
+    full = np.zeros(grid.shape, bool)
+    full[box] = kept
+    return LocalField(field_ppm, full)
