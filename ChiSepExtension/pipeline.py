@@ -171,12 +171,12 @@ def _run(series: GradientEchoSeries, options: Options, given: GivenMaps, state: 
 
 
 def _brain_mask(series: GradientEchoSeries, given: GivenMaps, state: _Run) -> np.ndarray:
-    from .preprocessing.brain_mask import brain_mask
-
     with state.stage("mask", "Brain mask"):
         if given.mask is not None:
             mask, source = given.mask.astype(bool), "given"
         else:
+            from .preprocessing.brain_mask import brain_mask
+
             mask, source = brain_mask(series.magnitude, series.phase, series.echo_times_s, series.grid), "computed"
         # A voxel without signal has no phase: it can only do harm.
         mask = mask & (series.magnitude[0] > 0)
@@ -244,9 +244,9 @@ def _field(
             mask,
             grid,
             method=options.background,
-            max_radius_mm=options.vsharp_max_radius_mm,
             progress=report,
             cancel=state.cancel,
+            **({"largest_radius_mm": options.vsharp_max_radius_mm} if options.background == "vsharp" else {}),
         )
         kept = float(local.mask.sum() / mask.sum())
         spread = float(np.std(local.field_ppm[local.mask])) if local.mask.any() else 0.0
@@ -316,7 +316,7 @@ def _separate(
     options: Options,
     state: _Run,
 ) -> tuple[np.ndarray | None, np.ndarray, np.ndarray]:
-    from .separation.select import invert_field, separate
+    from .separation.select import field_confidence, invert_field, separate
 
     dr_para, dr_dia = options.dr(series.field_strength_t)
     state.facts["separation"] = {"method": options.method, "dr_para": dr_para, "dr_dia": dr_dia}
@@ -325,14 +325,14 @@ def _separate(
             f"Dr was scaled from 3 T to {series.field_strength_t:.3g} T ({dr_para:.0f} s⁻¹/ppm); "
             "no measured value is known for this field strength."
         )
-    qsm = None
+    qsm, weight = None, field_confidence(series.magnitude, series.echo_times_s)
     if not options.uses_networks:
         with state.stage("inversion", "Dipole inversion") as report:
             qsm, facts = invert_field(
                 local_field_ppm,
                 mask,
                 series.grid,
-                magnitude=series.magnitude,
+                weight=weight,
                 r2star_hz=r2star_hz,
                 options=options,
                 progress=report,
@@ -348,8 +348,7 @@ def _separate(
             r2star_hz=r2star_hz,
             mask=mask,
             grid=series.grid,
-            magnitude=series.magnitude,
-            field_strength_t=series.field_strength_t,
+            weight=weight,
             dr=(dr_para, dr_dia),
             options=options,
             progress=report,

@@ -13,6 +13,8 @@ from ..result import Result
 from . import slices
 from .colormaps import colorize
 
+#: Pillow's built-in font has no dash.
+_NOTICE = RESEARCH_USE.replace("—", "-")
 _MARGIN = 10
 _BAR = 26
 _TITLE = 26
@@ -62,12 +64,10 @@ def overlay_picture(series: GradientEchoSeries, result: Result, *, height: int =
             slices.letter(picture, plane)
             pictures.append(picture)
         rows.append(_row(pictures, how))
-    return _page(rows, f"Susceptibility sources over magnitude, echo 1. {RESEARCH_USE}")
+    return _page(rows, f"Susceptibility sources over magnitude, echo 1. {_NOTICE}")
 
 
-def quality_picture(
-    series: GradientEchoSeries, result: Result, *, unwrapped_rad: np.ndarray | None = None, height: int = 200
-) -> Image.Image:
+def quality_picture(series: GradientEchoSeries, result: Result, *, height: int = 200) -> Image.Image:
     """One axial cut of everything that a map depends on, in the order it was made, each with its bar and unit."""
     arrays = {"magnitude": series.magnitude[0], "last": series.magnitude[-1], "phase": series.phase[-1]}
     arrays.update({name: a for name, a in result.maps().items()})
@@ -100,6 +100,8 @@ def quality_picture(
     pictures = []
     for array, how, with_masks in tiles:
         pixels = colorize(cut.of(array.astype(np.float32)) * how.scale, how.low, how.high, how.colors)
+        if how.colors not in ("gray", "diverging"):
+            pixels[~cut.of(mask)] = 0
         if with_masks:
             if "brain_mask" in volume:
                 pixels[slices.outline(cut.of(volume["brain_mask"]))] = (255, 220, 0)
@@ -109,7 +111,7 @@ def quality_picture(
         pictures.append(_row([picture], how))
     per_row = 4
     rows = [_beside(pictures[n : n + per_row]) for n in range(0, len(pictures), per_row)]
-    return _page(rows, f"Quality page, axial cut through the middle of the mask. {RESEARCH_USE}")
+    return _page(rows, f"Quality page, axial cut through the middle of the mask. {_NOTICE}")
 
 
 def _row(pictures: list[Image.Image], how: Window) -> Image.Image:
