@@ -1,0 +1,7 @@
+"""From local field to total susceptibility (QSM): direct and total-variation inversions, and their reference."""
+
+from .direct import tikhonov, tkd
+from .reference import csf_mask, reference, reference_region
+from .tv import total_variation
+
+__all__ = ["csf_mask", "reference", "reference_region", "tikhonov", "tkd", "total_variation"]
