@@ -1,8 +1,9 @@
 """Test code: a stand-in for the 3D Slicer application on top of the `slicer-core` wheel.
 
 The scene, the nodes, the storage, the logics and `slicer.util` are Slicer's own, compiled ones. What is missing from
-the wheel - `slicer.app`, `slicer.modules`, the scripted base classes, the parameter node wrapper, `qt`, `ctk` and the qMRML
-widgets - is written here, as far as this project needs it; any other member raises `NotImplementedError` with its name.
+the wheel - `slicer.app`, `slicer.modules`, the scripted base classes, the parameter node wrapper, `qt`, `ctk` and the
+qMRML widgets - is written here, as far as this project needs it; any other member raises `NotImplementedError` with
+its name.
 A test that passes here shows that the module's own code runs. It does not show that it runs in Slicer.
 """
 
