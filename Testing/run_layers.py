@@ -93,8 +93,11 @@ def run_layer(layer: Layer, missing: list[str]) -> Outcome:
 def main(argv: list[str] | None = None) -> int:
     """Run the chosen layers (all of them by default)."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("layers", nargs="*", choices=[[], *(layer.name for layer in LAYERS)], help="default: all")
-    chosen = parser.parse_args(argv).layers or [layer.name for layer in LAYERS]
+    known = [layer.name for layer in LAYERS]
+    parser.add_argument("layers", nargs="*", metavar="LAYER", help=f"any of {', '.join(known)}; all by default")
+    chosen = parser.parse_args(argv).layers or known
+    if unknown := set(chosen) - set(known):
+        parser.error(f"unknown layer: {', '.join(sorted(unknown))}")
     layers = [layer for layer in LAYERS if layer.name in chosen]
     missing = missing_packages() if any(layer.needs_graphics for layer in layers) else []
     outcomes = [run_layer(layer, missing) for layer in layers]

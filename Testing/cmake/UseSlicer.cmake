@@ -1,0 +1,32 @@
+# Test-only stand-in for the macros that an extension calls.
+include(CTest)
+
+# Scripts and resources keep their relative path below one folder that all extensions share; WITH_SUBDIR adds the name of
+# the source folder. A listed file that does not exist stops the configuration.
+function(slicerMacroBuildScriptedModule)
+  cmake_parse_arguments(MODULE "WITH_GENERIC_TESTS;WITH_SUBDIR" "NAME" "SCRIPTS;RESOURCES" ${ARGN})
+  if(MODULE_UNPARSED_ARGUMENTS OR NOT MODULE_NAME OR NOT MODULE_SCRIPTS)
+    message(FATAL_ERROR "slicerMacroBuildScriptedModule: NAME or SCRIPTS missing, or unknown '${MODULE_UNPARSED_ARGUMENTS}'")
+  endif()
+  set(destination ${CMAKE_BINARY_DIR}/${Slicer_QTSCRIPTEDMODULES_LIB_DIR})
+  if(MODULE_WITH_SUBDIR)
+    get_filename_component(subfolder ${CMAKE_CURRENT_SOURCE_DIR} NAME)
+    string(APPEND destination /${subfolder})
+  endif()
+  foreach(file IN LISTS MODULE_SCRIPTS MODULE_RESOURCES)
+    if(NOT EXISTS ${CMAKE_CURRENT_SOURCE_DIR}/${file})
+      message(FATAL_ERROR "slicerMacroBuildScriptedModule(${MODULE_NAME}): nonexistent file '${file}'")
+    endif()
+    get_filename_component(folder ${destination}/${file} DIRECTORY)
+    file(COPY ${CMAKE_CURRENT_SOURCE_DIR}/${file} DESTINATION ${folder})
+  endforeach()
+endfunction()
+
+function(slicer_add_python_unittest)
+  cmake_parse_arguments(TEST "" "SCRIPT;TESTNAME_PREFIX" "SLICER_ARGS" ${ARGN})
+  if(NOT EXISTS ${CMAKE_CURRENT_SOURCE_DIR}/${TEST_SCRIPT})
+    message(FATAL_ERROR "slicer_add_python_unittest: nonexistent script '${TEST_SCRIPT}'")
+  endif()
+  get_filename_component(name ${TEST_SCRIPT} NAME_WE)
+  add_test(NAME py_${TEST_TESTNAME_PREFIX}${name} COMMAND Slicer --testing ${TEST_SLICER_ARGS})
+endfunction()
