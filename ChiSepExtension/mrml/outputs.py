@@ -1,0 +1,148 @@
+"""Result maps as nodes: named after the input, beside it in the hierarchy, with units, references and provenance."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..geometry import Grid
+from .display import show_magnitude
+from .echoes import combined_magnitude
+from .maps import OUTPUT_MAPS, OutputMap
+from .volumes import set_array, set_meaning
+
+KIND = "ChiSep.map"
+MAGNITUDE = "magnitude"
+PROVENANCE = "ChiSep.provenance"
+INPUT_ROLES = ("magnitude", "phase", "mask", "r2")
+
+
+def write_maps(
+    scene,
+    maps: Mapping[str, np.ndarray],
+    grid: Grid,
+    *,
+    name: str,
+    provenance: Mapping[str, Any],
+    inputs: Mapping[str, Any] | None = None,
+    outputs: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Put the maps of one run into volume nodes.
+
+    Parameters
+    ----------
+    maps
+        By `OutputMap.key`, (z, y, x); missing ones are left out.
+    name
+        Of the input; the outputs are called "<name> chi-para" and so on.
+    inputs
+        Nodes by role (magnitude, phase, mask, r2), to which the outputs refer; the first one also says where in the
+        subject hierarchy the outputs belong.
+    outputs
+        Nodes to fill, by key. Where there is none, the node that an earlier run on the same input has made is used
+        again, so that a second run adds nothing to the scene.
+
+    Returns
+    -------
+    dict
+        Volume nodes by key.
+    """
+    inputs = {role: node for role, node in (inputs or {}).items() if node is not None and node.GetID()}
+    outputs = dict(outputs or {})
+    text = json.dumps(provenance, ensure_ascii=True, sort_keys=True, default=_plain)
+    nodes = {}
+    for kind in OUTPUT_MAPS:
+        array = maps.get(kind.key)
+        if array is None:
+            continue
+        node = outputs.get(kind.key) or _earlier(scene, kind.key, inputs.get("magnitude")) or _new(scene, kind, name)
+        set_array(node, np.asarray(array), grid)
+        set_meaning(node, kind.quantity, kind.unit)
+        node.SetAttribute(KIND, kind.key)
+        node.SetAttribute(PROVENANCE, text)
+        for role in INPUT_ROLES:
+            node.SetNodeReferenceID(f"ChiSep.{role}", inputs[role].GetID() if role in inputs else None)
+        nodes[kind.key] = node
+    if inputs:
+        place_beside(scene, next(iter(inputs.values())), list(nodes.values()))
+    return nodes
+
+
+def write_magnitude(scene, echoes: Sequence, grid: Grid, *, name: str, inputs: Mapping[str, Any]):
+    """The mean magnitude as a volume of its own, to lie behind the overlays: a sequence cannot. Returns the node."""
+    magnitude = inputs.get("magnitude")
+    node = _earlier(scene, MAGNITUDE, magnitude)
+    if node is None:
+        node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", scene.GenerateUniqueName(f"{name} mean magnitude"))
+        node.CreateDefaultDisplayNodes()
+    set_array(node, combined_magnitude(echoes), grid)
+    show_magnitude(node)
+    node.SetAttribute(KIND, MAGNITUDE)
+    if magnitude is not None:
+        node.SetNodeReferenceID("ChiSep.magnitude", magnitude.GetID())
+        place_beside(scene, magnitude, [node])
+    return node
+
+
+def magnitude_behind(map_node):
+    """The volume to show behind a map: the run's mean magnitude, or the input itself if it is a volume; else None."""
+    magnitude = map_node.GetNodeReference("ChiSep.magnitude")
+    made = _earlier(map_node.GetScene(), MAGNITUDE, magnitude)
+    if made is None and magnitude is not None and magnitude.IsA("vtkMRMLScalarVolumeNode"):
+        return magnitude
+    return made
+
+
+def provenance_of(node) -> dict[str, Any]:
+    """What `write_maps` has stored with a map; empty for any other node."""
+    return json.loads(node.GetAttribute(PROVENANCE) or "{}")
+
+
+def base_name(node) -> str:
+    """The input's name without the words that say magnitude: what the outputs are called after."""
+    name = node.GetName() or "chi-separation"
+    for ending in (" magnitude", "_magnitude", "_part-mag", " mag", "_mag"):
+        if name.lower().endswith(ending):
+            return name[: -len(ending)]
+    return name
+
+
+def place_beside(scene, reference, nodes: list) -> None:
+    """Move nodes to the reference's folder in the subject hierarchy, unless the user has put them elsewhere."""
+    hierarchy = scene.GetSubjectHierarchyNode()
+    if hierarchy is None:
+        return
+    root = hierarchy.GetSceneItemID()
+    item = hierarchy.GetItemByDataNode(reference)
+    parent = hierarchy.GetItemParent(item) if item else root
+    for node in nodes:
+        own = hierarchy.GetItemByDataNode(node)
+        if not own:  # in the application items appear by themselves; without it they do not
+            hierarchy.CreateItem(parent or root, node)
+        elif hierarchy.GetItemParent(own) == root and parent:
+            hierarchy.SetItemParent(own, parent)
+
+
+def _new(scene, kind: OutputMap, name: str):
+    node_class = "vtkMRMLLabelMapVolumeNode" if kind.is_mask else "vtkMRMLScalarVolumeNode"
+    node = scene.AddNewNodeByClass(node_class, scene.GenerateUniqueName(f"{name} {kind.label}"))
+    node.CreateDefaultDisplayNodes()
+    return node
+
+
+def _earlier(scene, key: str, magnitude):
+    """The node that an earlier run on the same magnitude has made for this map."""
+    if magnitude is None:
+        return None
+    for n in range(scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode")):
+        node = scene.GetNthNodeByClass(n, "vtkMRMLScalarVolumeNode")
+        if node.GetNodeReferenceID("ChiSep.magnitude") == magnitude.GetID() and node.GetAttribute(KIND) == key:
+            return node
+    return None
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if isinstance(value, (np.generic, np.ndarray)) else str(value)
