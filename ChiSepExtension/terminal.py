@@ -48,11 +48,13 @@ def _bar() -> Progress:
 
 
 def _lines() -> Progress:
-    last = [""]
+    last_step, last_time = "", 0.0
 
     def report(fraction: float, message: str) -> None:
-        if message and message != last[0]:
-            last[0] = message
+        nonlocal last_step, last_time
+        step, now = message.partition(",")[0], time.monotonic()  # "Total variation, iteration 31" is one step
+        if step != last_step or now - last_time > 10:
+            last_step, last_time = step, now
             show_error(f"{100 * fraction:3.0f} %  {message}")
 
     return report

@@ -36,7 +36,7 @@ class Window:
 
 #: Survey windows for whole-brain pictures; overlays let through what is below the tissue's own level.
 CHI_PARA = Window("chi-para (iron)", "ppb", 1e3, 0, 100, "inferno", 25)
-CHI_DIA = Window("chi-dia (myelin, bright = more)", "ppb", 1e3, 0, 100, "viridis", 10)
+CHI_DIA = Window("chi-dia (myelin: bright = more)", "ppb", 1e3, 0, 100, "viridis", 10)
 CHI_TOTAL = Window("chi-total = chi-para - chi-dia", "ppb", 1e3, -100, 100)
 R2STAR = Window("R2*", "1/s", 1, 0, 50)
 R2PRIME = Window("R2'", "1/s", 1, 0, 25)
@@ -67,7 +67,7 @@ def overlay_picture(series: GradientEchoSeries, result: Result, *, height: int =
     return _page(rows, f"Susceptibility sources over magnitude, echo 1. {_NOTICE}")
 
 
-def quality_picture(series: GradientEchoSeries, result: Result, *, height: int = 200) -> Image.Image:
+def quality_picture(series: GradientEchoSeries, result: Result, *, height: int = 250) -> Image.Image:
     """One axial cut of everything that a map depends on, in the order it was made, each with its bar and unit."""
     arrays = {"magnitude": series.magnitude[0], "last": series.magnitude[-1], "phase": series.phase[-1]}
     arrays.update({name: a for name, a in result.maps().items()})
@@ -81,7 +81,7 @@ def quality_picture(series: GradientEchoSeries, result: Result, *, height: int =
     cut = slices.cut("axial", centre[0], grid, height)
     bright = slices.robust_window(volume["magnitude"], mask)[1]
     tiles = [
-        (volume["magnitude"], Window("magnitude, masks: brain (yellow), used (red)", "a.u.", 1, 0, bright), True),
+        (volume["magnitude"], Window("magnitude; masks: brain yellow, used red", "a.u.", 1, 0, bright), True),
         (volume["last"], Window(f"magnitude, TE {1e3 * series.echo_times_s[-1]:.3g} ms", "a.u.", 1, 0, bright), False),
         (volume["phase"], Window("phase of the last echo", "rad", 1, -np.pi, np.pi), False),
     ]
@@ -95,7 +95,7 @@ def quality_picture(series: GradientEchoSeries, result: Result, *, height: int =
     tiles.append((volume["chi_para"], CHI_PARA, False))
     tiles.append((volume["chi_dia"], CHI_DIA, False))
     if "qsm" in volume:
-        difference = Window("chi-total - QSM (where a source is clipped at 0)", "ppb", 1e3, -30, 30, "diverging")
+        difference = Window("chi-total - QSM: clipping", "ppb", 1e3, -30, 30, "diverging")
         tiles.append((np.where(mask, volume["chi_total"] - volume["qsm"], 0), difference, False))
     pictures = []
     for array, how, with_masks in tiles:
