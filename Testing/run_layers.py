@@ -85,8 +85,8 @@ def run_layer(layer: Layer, missing: list[str]) -> Outcome:
     detail = re.sub(r"^=+ | =+$", "", last_line)
     if process.returncode < 0:
         detail = f"killed by signal {-process.returncode}; {detail}"
-    elif process.returncode == 5 and "pytest" in layer.arguments:  # pytest: no test was collected
-        detail = "no tests were found"
+    elif "pytest" in layer.arguments and not re.search(r"\b[1-9]\d* passed", last_line):
+        verdict, detail = "FAILED", f"no test ran; {detail}"  # all of them skipped is no pass
     return Outcome(layer.name, verdict, seconds, detail)
 
 
