@@ -23,6 +23,16 @@ _WORKING_SPACING_MM = 2.0
 #: The upper limit keeps a block that holds brain only from being split into bright and dark brain.
 _THRESHOLD_RANGE = (0.2, 0.38)
 
+#: Signal, as a share of the tissue around, that still belongs to the brain's rim; CSF has about 0.5, skull below 0.2.
+_RIM_LEVEL = 0.35
+
+#: Width of the rim, where the quality of a voxel suffers from its neighbours in the skull: one working voxel.
+_RIM_MM = 2.5
+
+#: Skull-stripped data: the mask found covers at least this share of what was not set to 0. In a whole head the brain
+#: takes 30-50 % of it.
+_STRIPPED_SHARE = 0.75
+
 #: Coil sensitivities vary over this length (standard deviation of the Gaussian that levels them).
 _LEVELLING_MM = 30.0
 
@@ -77,6 +87,10 @@ def brain_mask(
     cancel.check()
     progress(0.9, "Brain mask: full resolution")
     mask = block_expand(brain, factors, grid.shape)
+    given = magnitude[0] > 0
+    if given.mean() < 0.98 and np.count_nonzero(mask & given) > _STRIPPED_SHARE * np.count_nonzero(given):
+        mask = given  # somebody cut the brain out already and knew more than the phase does
+    mask = ndimage.binary_fill_holes(_largest_piece(mask))
     progress(1.0, "Brain mask")
     return mask
 
@@ -86,6 +100,7 @@ class _Scan:
     """What the scan shows on the working grid."""
 
     tissue: np.ndarray  # reliable phase and signal
+    rim: np.ndarray  # signal, but phase may look unreliable because a neighbour is noise
     support: np.ndarray  # any signal at all: False where the data were set to 0
     spacing: tuple[float, float, float]
 
@@ -103,7 +118,7 @@ class _Scan:
                 "No brain was found: the phase is noise everywhere.",
                 "Check that magnitude and phase belong together, or give a brain mask.",
             )
-        return cls(tissue, support, spacing)
+        return cls(tissue, (level > _RIM_LEVEL) & (quality > 0.2), support, spacing)
 
 
 def levelled(signal: np.ndarray, quality: np.ndarray, spacing: tuple[float, float, float]) -> np.ndarray:
@@ -155,10 +170,10 @@ def _cut_free(scan: _Scan, cancel: CancelToken) -> np.ndarray:
         if np.mean(outside[core] < radius + 4) < 1e-3:
             break
     if core is None:  # tissue thinner than the smallest radius: take the largest piece as it is
-        labels, count = ndimage.label(tissue)
-        return labels == 1 + int(np.argmax(np.bincount(labels.ravel())[1:]))
+        return _largest_piece(tissue)
     others = (depth > radius) & ~core
     grown = _grow(core, others, tissue, radius + 2.0, scan.spacing)
+    grown |= scan.rim & (ndimage.distance_transform_edt(~grown, sampling=scan.spacing) <= _RIM_MM)
     brain = closed(grown, 4.0, scan.spacing)
     return ndimage.binary_fill_holes(brain)
 
@@ -191,6 +206,11 @@ def _bulkiest(labels: np.ndarray, count: int, depth: np.ndarray) -> int:
     volume = ndimage.sum_labels(np.ones(labels.shape, np.float32), labels, index)
     thickest = ndimage.maximum(depth, labels, index)
     return int(index[np.argmax(volume * thickest**2)])
+
+
+def _largest_piece(mask: np.ndarray) -> np.ndarray:
+    labels, count = ndimage.label(mask)
+    return mask if count < 2 else labels == 1 + int(np.argmax(np.bincount(labels.ravel())[1:]))
 
 
 def _grow(core, others, tissue, distance, spacing) -> np.ndarray:
