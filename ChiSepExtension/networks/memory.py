@@ -26,7 +26,7 @@ def free_bytes(device: torch.device) -> int:
 def host_free_bytes() -> int:
     """Main memory that can be had without swapping, within the limit of a container if there is one."""
     if sys.platform == "win32":
-        return _windows_free_bytes()
+        return int(_windows_status().free)
     if sys.platform == "darwin":
         return _mac_free_bytes()
     free = _meminfo("MemAvailable")
@@ -34,6 +34,13 @@ def host_free_bytes() -> int:
         free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     room = _container_room(Path("/sys/fs/cgroup"))
     return free if room is None else min(free, room)
+
+
+def host_total_bytes() -> int:
+    """Main memory of the computer."""
+    if sys.platform == "win32":
+        return int(_windows_status().total)
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -77,7 +84,7 @@ def _container_room(folder: Path) -> int | None:
     return max(0, int(limit) - used + int(statistics.get("inactive_file", 0)))
 
 
-def _windows_free_bytes() -> int:
+def _windows_status():
     class Status(ctypes.Structure):
         _fields_ = [("length", ctypes.c_ulong), ("load", ctypes.c_ulong)] + [
             (name, ctypes.c_ulonglong) for name in ("total", "free", "page", "page_free", "virtual", "own", "extended")
@@ -86,7 +93,7 @@ def _windows_free_bytes() -> int:
     status = Status()
     status.length = ctypes.sizeof(status)
     ctypes.windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(status))
-    return int(status.free)
+    return status
 
 
 def _mac_free_bytes() -> int:

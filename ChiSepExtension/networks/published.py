@@ -17,19 +17,18 @@ from .card import Channel, ModelCard
 from .checksum import sha256
 from .network import Network, NetworkSet, checked_weights
 from .probe import check_role
+from .weight_store import PUBLISHED_STATISTICS, PUBLISHED_STEMS, published_files
 
-#: File name (lower case), input maps and output maps with their names in the normalisation file.
+#: Input maps and output maps of each role with their names in the normalisation file.
 NETWORKS = {
-    "qsm": ("qsmnet", (("local_field", "field"),), (("chi_total", "cosmos_sus"),)),
-    "r2prime": ("r2primenet", (("r2star", "r2star"),), (("r2prime", "r2prime"),)),
+    "qsm": ((("local_field", "field"),), (("chi_total", "cosmos_sus"),)),
+    "r2prime": ((("r2star", "r2star"),), (("r2prime", "r2prime"),)),
     "separation": (
-        "xsepnet",
         (("qsm", "cosmos_sus"), ("local_field", "field"), ("r2prime", "r2prime")),
         (("chi_para", "x_pos"), ("chi_dia", "x_neg")),
     ),
 }
 
-NORMALISATION_FILE = "xsepnet_norm_factor.mat"
 STATISTICS = ("cosmos_sus", "field", "r2prime", "r2star", "x_pos", "x_neg")
 
 #: Dr in s⁻¹/ppm that the released networks were trained with.
@@ -69,7 +68,9 @@ def load_published(
         If nothing is there, or a file is broken, wrong, or needs code to be unpickled.
     """
     folder = Path(folder)
-    files = find_files(folder)
+    if not folder.is_dir():
+        raise WeightsError(f"There is no folder {folder}.", _REMEDY)
+    files = published_files(folder)
     found = [role for role in NETWORKS if role in files]
     if not found:
         raise WeightsError(f"There are no published checkpoints in {folder}.", _REMEDY)
@@ -78,7 +79,7 @@ def load_published(
     elif use_documented_statistics:
         statistics = DOCUMENTED_STATISTICS
     else:
-        raise WeightsError(f"The normalisation file {NORMALISATION_FILE} is missing in {folder}.", _REMEDY)
+        raise WeightsError(f"The normalisation file {PUBLISHED_STATISTICS} is missing in {folder}.", _REMEDY)
     networks = {}
     for role in found:
         network = _load(role, files[role], statistics)
@@ -88,21 +89,6 @@ def load_published(
             check_role(network, files[role].name)
         networks[role] = network
     return NetworkSet(name, networks)
-
-
-def find_files(folder: Path) -> dict[str, Path]:
-    """The files of a published set by role, and the normalisation file as "statistics"; by name, case ignored."""
-    if not folder.is_dir():
-        raise WeightsError(f"There is no folder {folder}.", _REMEDY)
-    files = {}
-    for path in sorted(folder.iterdir()):
-        lower = path.name.lower()
-        for role, (stem, _, _) in NETWORKS.items():
-            if lower in (f"{stem}.pth.tar", f"{stem}.pth"):
-                files[role] = path
-        if lower == NORMALISATION_FILE:
-            files["statistics"] = path
-    return files
 
 
 def read_state(path: Path) -> dict[str, torch.Tensor]:
@@ -165,14 +151,15 @@ def read_statistics(path: Path) -> dict[str, tuple[float, float]]:
 
 
 def _load(role: str, path: Path, statistics: dict[str, tuple[float, float]]) -> Network:
-    stem, inputs, outputs = NETWORKS[role]
+    inputs, outputs = NETWORKS[role]
     state = read_state(path)
     first, last = state.get("conv11.conv.weight"), state.get("out.conv.weight")
     if isinstance(first, torch.Tensor) and isinstance(last, torch.Tensor) and first.ndim == last.ndim == 5:
         found = (int(first.shape[1]), int(last.shape[0]))
         if found != (len(inputs), len(outputs)):
             raise WeightsError(
-                f"{path.name} maps {found[0]} to {found[1]} channels; {stem} maps {len(inputs)} to {len(outputs)}.",
+                f"{path.name} maps {found[0]} to {found[1]} channels, "
+                f"a {PUBLISHED_STEMS[role]} maps {len(inputs)} to {len(outputs)}.",
                 "Have two checkpoints been swapped? " + _REMEDY,
             )
     weights = checked_weights(state, len(outputs), path.name)
