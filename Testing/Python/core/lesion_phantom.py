@@ -102,3 +102,16 @@ def f1(*, seed: int = 1, count: int = 200, shape=(160, 256, 256)) -> LesionPhant
         if inside and off_vein and min(gaps, default=9.0) > 3.0:
             spheres.append(Sphere(tuple(centre), diameter, kinds[len(spheres) % 4]))
     return phantom(shape, spheres, seed=seed)
+
+
+def stored_as(array: np.ndarray, grid: Grid, order: tuple[int, ...], flips: tuple[int, ...]):
+    """The same image, stored with its axes in another order and direction."""
+    turned = np.ascontiguousarray(np.flip(np.transpose(array, order), flips))
+    index = np.stack(np.meshgrid(*[(0, n - 1) for n in grid.shape], indexing="ij"), -1).reshape(-1, 3)[[0, 1, 2, 4]]
+    moved = index[:, order].copy()
+    for axis in flips:
+        moved[:, axis] = turned.shape[axis] - 1 - moved[:, axis]
+    # The matrix from four voxels whose positions are known, independent of the code under test.
+    a = np.c_[moved[:, ::-1], np.ones(4)]
+    b = np.c_[grid.index_to_ras(index), np.ones(4)]
+    return turned, Grid(turned.shape, np.linalg.solve(a, b).T)
