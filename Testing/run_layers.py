@@ -34,9 +34,9 @@ class Layer:
 LAYERS = (
     Layer("lint", ("-m", "ruff", "check", ".")),
     Layer("format", ("-m", "ruff", "format", "--check", ".")),
-    Layer("core", ("-m", "pytest", "Testing/Python/core")),
-    Layer("mrml", ("-m", "pytest", "Testing/Python/mrml"), needs_graphics=True),
-    Layer("widget", ("-m", "pytest", "Testing/Python/widget"), needs_graphics=True),
+    Layer("core", ("-m", "pytest", "-rs", "Testing/Python/core")),
+    Layer("mrml", ("-m", "pytest", "-rs", "Testing/Python/mrml"), needs_graphics=True),
+    Layer("widget", ("-m", "pytest", "-rs", "Testing/Python/widget"), needs_graphics=True),
 )
 
 
