@@ -23,6 +23,9 @@ _WORKING_SPACING_MM = 2.0
 #: The upper limit keeps a block that holds brain only from being split into bright and dark brain.
 _THRESHOLD_RANGE = (0.2, 0.38)
 
+#: Mean quality below which what was found is noise (0.1-0.2), not brain (0.4 at an SNR of 10, else 0.6-0.9).
+_LOWEST_QUALITY = 0.3
+
 #: Signal, as a share of the tissue around, that still belongs to the brain's rim; CSF has about 0.5, skull below 0.2.
 _RIM_LEVEL = 0.35
 
@@ -84,6 +87,11 @@ def brain_mask(
     cancel.check()
     progress(0.6, "Brain mask: brain")
     brain = _cut_free(scan, cancel)
+    if scan.quality[brain].mean() < _LOWEST_QUALITY:
+        raise InputError(
+            "No brain was found: the phase is noise everywhere.",
+            "Check that magnitude and phase belong together, or give a brain mask.",
+        )
     cancel.check()
     progress(0.9, "Brain mask: full resolution")
     mask = block_expand(brain, factors, grid.shape)
@@ -100,6 +108,7 @@ class _Scan:
     """What the scan shows on the working grid."""
 
     tissue: np.ndarray  # reliable phase and signal
+    quality: np.ndarray
     rim: np.ndarray  # signal, but phase may look unreliable because a neighbour is noise
     support: np.ndarray  # any signal at all: False where the data were set to 0
     spacing: tuple[float, float, float]
@@ -113,12 +122,7 @@ class _Scan:
         merit = quality * np.minimum(level, 1)
         threshold = float(np.clip(otsu_threshold(merit[support]), *_THRESHOLD_RANGE))
         tissue = merit > threshold
-        if not tissue.any():
-            raise InputError(
-                "No brain was found: the phase is noise everywhere.",
-                "Check that magnitude and phase belong together, or give a brain mask.",
-            )
-        return cls(tissue, (level > _RIM_LEVEL) & (quality > 0.2), support, spacing)
+        return cls(tissue, quality, (level > _RIM_LEVEL) & (quality > 0.2), support, spacing)
 
 
 def levelled(signal: np.ndarray, quality: np.ndarray, spacing: tuple[float, float, float]) -> np.ndarray:
