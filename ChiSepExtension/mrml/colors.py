@@ -6,7 +6,7 @@ import numpy as np
 import slicer
 
 #: Seventeen equidistant anchors of each table (red, green, blue in 0..1), interpolated to 256; the greatest deviation
-#: from the published tables is 0.03. Only used where Slicer's own files are missing (slicer-core without the application).
+#: from the published tables is 0.03. Used where Slicer's own files are missing (slicer-core without the application).
 _ANCHORS = {
     "Inferno": (
         (0.001, 0.000, 0.014), (0.042, 0.028, 0.141), (0.129, 0.047, 0.291), (0.238, 0.037, 0.396),

@@ -16,6 +16,7 @@ import slicer
 
 from ..errors import Cancelled, ChiSepError, InputError
 from ..mrml.job import JOB_FILE, PACKAGE_ROOT, error_of, read_results, write_job
+from ..mrml.separation import SeparationJob
 from .process_runner import ProcessRunner, pythonExecutable
 
 #: Share of the progress bar that writing the job takes.
@@ -38,20 +39,19 @@ class SeparationRun:
 
     Parameters
     ----------
-    echoes, options, mask, r2_hz
-        As `mrml.job.write_job` takes them.
-    deliver
-        ``deliver(maps, provenance) -> result`` puts the maps into the scene. It raises `ChiSepError` if the nodes
-        that the run was about are gone.
+    job
+        Inputs and where the maps go (`mrml.separation.SeparationJob`).
+    callbacks
+        Who wants to know.
     program
         Python to run; tests give another one.
     """
 
-    def __init__(self, echoes, options, *, mask, r2_hz, deliver, callbacks: RunCallbacks, program: str = "") -> None:
-        self._deliver, self.callbacks = deliver, callbacks
+    def __init__(self, job: SeparationJob, callbacks: RunCallbacks, program: str = "") -> None:
+        self._job, self.callbacks = job, callbacks
         self._program = program or pythonExecutable()
         self._folder = Path(tempfile.mkdtemp(prefix="chisep-"))
-        self._steps = write_job(self._folder, echoes, options, mask=mask, r2_hz=r2_hz)
+        self._steps = write_job(self._folder, job.echoes, job.options.to_dict(), mask=job.mask, r2_hz=job.r2_hz)
         self._runner = ProcessRunner(self._readLine, self._readErrorLine, self._ended)
         self._done: dict[str, Any] | None = None
         self._error: ChiSepError | None = None
@@ -146,7 +146,7 @@ class SeparationRun:
     def _collect(self) -> None:
         try:
             maps, provenance = read_results(self._folder, self._done)
-            result = self._deliver(maps, provenance)
+            result = self._job.deliver(maps, provenance)
         except ChiSepError as error:
             self._close(self.callbacks.failed, error)
         except (OSError, ValueError, KeyError) as error:

@@ -1,0 +1,104 @@
+"""From the module's parameters (nodes and values with the names of its parameter node) to the arguments of a run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..errors import ChiSepError
+from ..options import Options
+from .echoes import echo_input, echo_times_of, field_strength_of
+from .loading import format_echo_times, parse_echo_times
+from .maps import OUTPUT_MAPS
+
+
+def run_arguments(parameters: Any) -> dict[str, Any]:
+    """Keyword arguments of `ChiSepModuleLogic.process`.
+
+    Raises
+    ------
+    InputError
+        If the line of echo times cannot be read.
+    """
+    return {
+        "magnitude": alive(parameters.magnitude),
+        "phase": alive(parameters.phase),
+        "echoTimes": parse_echo_times(parameters.echoTimes) or None,
+        "fieldStrength": parameters.fieldStrength,
+        "mask": alive(parameters.maskSegmentation) or alive(parameters.maskVolume),
+        "r2": alive(parameters.r2Map),
+        "method": parameters.method,
+        "drPara": None if parameters.drAutomatic else parameters.drPara,
+        "drDia": None if parameters.drAutomatic else parameters.drDia,
+        "r2primeFallback": parameters.r2primeFallback,
+        "device": parameters.device,
+        "weights": parameters.weights or None,
+    }
+
+
+def why_not(parameters: Any) -> str:
+    """Why a run cannot start yet, in one sentence; empty if it can. Looks at no voxels."""
+    missing = [role for role in ("magnitude", "phase") if alive(getattr(parameters, role)) is None]
+    if missing:
+        return f"Choose {' and '.join(missing)}: load a folder, or pick the echoes from the scene."
+    if not parameters.echoTimes.strip():
+        return "Type the echo times in milliseconds."
+    if parameters.maskSegmentation is not None and parameters.maskVolume is not None:
+        return "Choose the brain mask as a volume or as a segmentation, not both."
+    try:
+        arguments = run_arguments(parameters)
+        echo_input(arguments["magnitude"], arguments["phase"], arguments["echoTimes"] or [], arguments["fieldStrength"])
+        options = options_of(arguments)
+    except ChiSepError as error:
+        return str(error)
+    if options.needs_measured_r2prime and arguments["r2"] is None:
+        return "The method sepnet-r2prime needs a measured R2 map: choose one, or the method sepnet-r2star."
+    return ""
+
+
+def alive(node):
+    """The node, or None if it has been removed from its scene: a parameter may remember it for a while."""
+    return node if node is not None and node.GetScene() is not None else None
+
+
+def options_of(arguments: dict[str, Any]) -> Options:
+    """The pipeline's options out of `process` arguments."""
+    return Options(
+        method=arguments["method"],
+        dr_para=arguments.get("drPara"),
+        dr_dia=arguments.get("drDia"),
+        r2prime_fallback=arguments["r2primeFallback"],
+        device=arguments["device"],
+        weights=arguments.get("weights"),
+    ).validate()
+
+
+def fill_from_sequence(parameters: Any) -> None:
+    """Take echo times and field strength from the chosen magnitude, where it knows them."""
+    times = echo_times_of(parameters.magnitude)
+    if times:
+        parameters.echoTimes = format_echo_times(times)
+    field_strength = field_strength_of(parameters.magnitude)
+    if field_strength:
+        parameters.fieldStrength = field_strength
+
+
+def output_nodes(parameters: Any) -> dict[str, Any]:
+    """The chosen output nodes by map key; None where none is chosen."""
+    return {kind.key: alive(getattr(parameters, kind.parameter)) for kind in OUTPUT_MAPS}
+
+
+def reset_parameters(parameters: Any) -> None:
+    """Every choice as in a new scene; no node is removed."""
+    was = parameters.StartModify()
+    try:
+        for name in parameters.allParameters:
+            parameters.setValue(name, parameters.default(name).value)
+    finally:
+        parameters.EndModify(was)
+
+
+def select_outputs(parameters: Any, nodes: dict[str, Any]) -> None:
+    """Select the maps of a run, so that the next run fills the same nodes."""
+    for kind in OUTPUT_MAPS:
+        if kind.key in nodes:
+            setattr(parameters, kind.parameter, nodes[kind.key])

@@ -1,0 +1,401 @@
+"""The scripted module: it wires the package's rooms to Slicer and holds no numerics of its own."""
+
+import importlib
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import slicer
+import vtk
+from slicer.i18n import tr as _
+from slicer.i18n import translate
+from slicer.parameterNodeWrapper import Choice, Decimals, WithinRange, parameterNodeWrapper
+from slicer.ScriptedLoadableModule import (
+    ScriptedLoadableModule,
+    ScriptedLoadableModuleLogic,
+    ScriptedLoadableModuleTest,
+    ScriptedLoadableModuleWidget,
+)
+from slicer.util import VTKObservationMixin
+
+PACKAGE = "ChiSepExtension"
+
+
+def _makePackageImportable() -> None:
+    """Append the repository folder to the path where the package is not installed beside the module file.
+
+    A checkout folder that is called like the package looks like a package without a file: only `origin` tells them
+    apart.
+    """
+    spec = importlib.util.find_spec(PACKAGE)
+    if spec is not None and spec.origin is not None:
+        return
+    root = Path(__file__).resolve().parents[1]
+    if not (root / PACKAGE / "__init__.py").is_file():
+        raise ImportError(
+            f"The folder {PACKAGE} is missing beside ChiSepModule in {root}: copy the whole extension, not this folder "
+            "alone."
+        )
+    sys.modules.pop(PACKAGE, None)
+    sys.path.append(str(root))
+    importlib.invalidate_caches()
+
+
+_makePackageImportable()
+
+from ChiSepExtension.errors import InputError  # noqa: E402
+from ChiSepExtension.mrml import sample  # noqa: E402
+from ChiSepExtension.mrml.loading import gather_echoes, load_folder  # noqa: E402
+from ChiSepExtension.mrml.maps import PRESETS, SURVEY  # noqa: E402
+from ChiSepExtension.mrml.parameters import options_of, reset_parameters  # noqa: E402
+from ChiSepExtension.mrml.separation import SeparationJob  # noqa: E402
+from ChiSepExtension.notice import RESEARCH_USE  # noqa: E402
+from ChiSepExtension.options import METHODS  # noqa: E402
+from ChiSepExtension.progress import NEVER, silent  # noqa: E402
+
+
+class ChiSepModule(ScriptedLoadableModule):
+    """What Slicer knows of the module before its panel is opened."""
+
+    def __init__(self, parent):
+        ScriptedLoadableModule.__init__(self, parent)
+        parent.title = _("χ-separation")
+        parent.categories = [translate("qSlicerAbstractCoreModule", "Quantification")]
+        parent.dependencies = []
+        parent.contributors = ["The ChiSepExtension contributors"]
+        parent.helpText = _(
+            "Separates magnetic susceptibility into its paramagnetic source (iron) and its diamagnetic source "
+            "(myelin), from the magnitude and phase of a multi-echo gradient-echo scan."
+        )
+        parent.helpText += self.getDefaultModuleDocumentationLink()
+        parent.acknowledgementText = _(
+            "{notice}. The method is described in Shin et al., NeuroImage 2021;240:118371 "
+            "(doi:10.1016/j.neuroimage.2021.118371). 3D Slicer is not approved for clinical use."
+        ).format(notice=RESEARCH_USE)
+        slicer.app.connect("startupCompleted()", registerSampleData)
+
+
+def registerSampleData():
+    """Offer the simulated head in the Sample Data module; it is computed, not downloaded."""
+    try:
+        import SampleData
+    except ImportError:  # an application that was built without the module
+        return
+    SampleData.SampleDataLogic.registerCustomSampleDataSource(
+        category="ChiSep",
+        sampleName=sample.NAME,
+        uris=[],
+        fileNames=[],
+        nodeNames=[],
+        thumbnailFileName=str(Path(__file__).parent / "Resources" / "Icons" / "ChiSepModule.png"),
+        customDownloader=lambda _source: [sample.add_simulated_head(slicer.mrmlScene).magnitude],
+    )
+
+
+@parameterNodeWrapper
+class ChiSepModuleParameterNode:
+    """
+    magnitude - sequence of the magnitude echoes.
+    phase - sequence of the phase echoes, in the numbers that the file stored.
+    echoTimes - in milliseconds, separated by commas.
+    fieldStrength - B0 in tesla.
+    maskVolume - brain mask as a volume (above zero is brain); none has one made.
+    maskSegmentation - brain mask as a segmentation, all its segments together.
+    r2Map - measured R2 in 1/s, on the grid of the magnitude.
+    method - how the sources are separated.
+    drAutomatic - take the published relaxometric constant of the method.
+    drPara, drDia - relaxometric constants in 1/s/ppm.
+    r2primeFallback - what stands in for R2' where no R2 was measured.
+    device - where networks run.
+    weights - folder of network weights; empty takes the installed ones.
+    chiPara, chiDia, chiTotal - susceptibility maps in ppm.
+    r2star, r2prime - relaxation rates in 1/s.
+    localField - local field in ppm.
+    brainMask - where the maps are defined.
+    preset - display windows: Survey or Lesion.
+    style - overlay on the magnitude, or grey.
+    """
+
+    magnitude: slicer.vtkMRMLSequenceNode
+    phase: slicer.vtkMRMLSequenceNode
+    echoTimes: str
+    fieldStrength: Annotated[float, WithinRange(0.1, 25.0), Decimals(3)] = 3.0
+    maskVolume: slicer.vtkMRMLScalarVolumeNode
+    maskSegmentation: slicer.vtkMRMLSegmentationNode
+    r2Map: slicer.vtkMRMLScalarVolumeNode
+    method: Annotated[str, Choice(list(METHODS))] = "closed-form"
+    drAutomatic: bool = True
+    drPara: Annotated[float, WithinRange(1.0, 2000.0), Decimals(1)] = 137.0
+    drDia: Annotated[float, WithinRange(1.0, 2000.0), Decimals(1)] = 137.0
+    r2primeFallback: Annotated[str, Choice(["constant-r2", "scaled-r2star"])] = "constant-r2"
+    device: Annotated[str, Choice(["auto", "cpu", "cuda", "mps"])] = "auto"
+    weights: str
+    chiPara: slicer.vtkMRMLScalarVolumeNode
+    chiDia: slicer.vtkMRMLScalarVolumeNode
+    chiTotal: slicer.vtkMRMLScalarVolumeNode
+    r2star: slicer.vtkMRMLScalarVolumeNode
+    r2prime: slicer.vtkMRMLScalarVolumeNode
+    localField: slicer.vtkMRMLScalarVolumeNode
+    brainMask: slicer.vtkMRMLLabelMapVolumeNode
+    preset: Annotated[str, Choice(list(PRESETS))] = SURVEY
+    style: Annotated[str, Choice(["overlay", "grey"])] = "overlay"
+
+
+class ChiSepModuleLogic(ScriptedLoadableModuleLogic):
+    """Everything the panel can do, for scripts: no dialogs, errors are `ChiSepError` with a remedy."""
+
+    def __init__(self):
+        ScriptedLoadableModuleLogic.__init__(self)
+        self._run = None
+
+    def getParameterNode(self):
+        return ChiSepModuleParameterNode(super().getParameterNode())
+
+    def loadFolder(self, folder, echoTimes=None, fieldStrength=None):
+        """Load a multi-echo scan (NIfTI with JSON sidecars, BIDS or plain) into two sequence nodes.
+
+        Echo times (s) and field strength (T) are used only where the sidecars say nothing. Returns `LoadedEchoes`.
+        """
+        return load_folder(slicer.mrmlScene, folder, echo_times_s=echoTimes, field_strength_t=fieldStrength)
+
+    def gatherEchoes(self, volumes, role, echoTimes=None):
+        """One sequence node out of volumes that are loaded one per echo; ``role`` is "magnitude" or "phase"."""
+        return gather_echoes(slicer.mrmlScene, volumes, role, echoTimes)
+
+    def process(
+        self,
+        magnitude,
+        phase,
+        echoTimes=None,
+        fieldStrength=None,
+        mask=None,
+        r2=None,
+        outputs=None,
+        method="closed-form",
+        drPara=None,
+        drDia=None,
+        r2primeFallback="constant-r2",
+        device="auto",
+        weights=None,
+        waitForCompletion=True,
+        progress=None,
+        cancel=NEVER,
+        callbacks=None,
+    ):
+        """Separate the susceptibility sources of a multi-echo gradient-echo scan.
+
+        Parameters
+        ----------
+        magnitude, phase
+            Sequence node, or a list of volume nodes, one per echo. Phase in the numbers the file stored: the scaling
+            to radians is recognised.
+        echoTimes, fieldStrength
+            In s and T; None takes them from the magnitude sequence.
+        mask, r2
+            Brain mask (volume or segmentation) and measured R2 in 1/s; None does without.
+        outputs
+            Nodes to fill, by map ("chi_para", "chi_dia", …); None takes those of an earlier run, or new ones.
+        waitForCompletion
+            True computes in this process and returns `SeparationResult`. False starts a child process and returns a
+            handle with ``cancel()``; ``callbacks`` (`ui.separation_run.RunCallbacks`) tell how it goes.
+        progress
+            ``progress(fraction, message)`` while waiting.
+
+        Raises
+        ------
+        ChiSepError
+            With what is wrong and what to do about it.
+
+        Example
+        -------
+        >>> from ChiSepModule import ChiSepModuleLogic
+        >>> logic = ChiSepModuleLogic()
+        >>> scan = logic.loadFolder("/data/sub-01")
+        >>> maps = logic.process(scan.magnitude, scan.phase)
+        >>> slicer.util.arrayFromVolume(maps.chi_para).max()  # in ppm
+        """
+        if self.isRunning:
+            raise InputError("A run is under way.", "Wait for it, or cancel it.")
+        values = {"method": method, "drPara": drPara, "drDia": drDia, "r2primeFallback": r2primeFallback}
+        job = SeparationJob.prepare(
+            slicer.mrmlScene,
+            magnitude,
+            phase,
+            echo_times_s=echoTimes,
+            field_strength_t=fieldStrength,
+            mask=mask,
+            r2=r2,
+            outputs=outputs,
+            options=options_of({**values, "device": device, "weights": weights}),
+        )
+        if waitForCompletion:
+            return job.run(progress or silent, cancel)
+        from ChiSepExtension.ui.separation_run import RunCallbacks, SeparationRun
+
+        self._run = SeparationRun(job, callbacks or RunCallbacks(progress=progress or silent))
+        return self._run
+
+    @property
+    def isRunning(self):
+        """True while a child process of `process(waitForCompletion=False)` is under way."""
+        return self._run is not None and self._run.isRunning
+
+    def resetParameters(self, parameters=None):
+        """Every choice as in a new scene; no node is removed."""
+        reset_parameters(parameters or self.getParameterNode())
+
+    def abandonRun(self):
+        """End a child process that is under way, without a word."""
+        if self.isRunning:
+            self._run.abandon()
+        self._run = None
+
+    def showMaps(self, nodes, preset=SURVEY, style="overlay"):
+        """Show maps (nodes by key) in linked views; returns False where there are no views."""
+        from ChiSepExtension.ui.views import MapViews
+
+        return MapViews().show(nodes, preset, style)
+
+
+class ChiSepModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
+    """Life cycle of the panel; what the controls do is in `ChiSepExtension.ui.module_panel`."""
+
+    def __init__(self, parent=None):
+        ScriptedLoadableModuleWidget.__init__(self, parent)
+        VTKObservationMixin.__init__(self)
+        self.logic = None
+        self.panel = None
+        self._isEntered = False
+        self._viewsWereShown = False
+
+    def setup(self):
+        ScriptedLoadableModuleWidget.setup(self)
+        from ChiSepExtension.ui.module_panel import ModulePanel
+
+        uiWidget = slicer.util.loadUI(self.resourcePath("UI/ChiSepModule.ui"))
+        self.layout.addWidget(uiWidget)
+        self.ui = slicer.util.childWidgetVariables(uiWidget)
+        uiWidget.setMRMLScene(slicer.mrmlScene)
+        self.logic = ChiSepModuleLogic()
+        self.panel = ModulePanel(self.ui, self.logic)
+        scene = slicer.mrmlScene
+        for event, method in (
+            (scene.StartCloseEvent, self.onSceneStartClose),
+            (scene.EndCloseEvent, self.onSceneEnd),
+            (scene.EndImportEvent, self.onSceneEnd),
+            (scene.NodeAddedEvent, self.onNodesChanged),
+            (scene.NodeRemovedEvent, self.onNodesChanged),
+            (scene.StartSaveEvent, self.onStartSave),
+            (scene.EndSaveEvent, self.onEndSave),
+        ):
+            self.addObserver(scene, event, method)
+        # After a reload of the module there is a new setup but no new enter.
+        self.initializeParameterNode()
+
+    def cleanup(self):
+        if self.panel is not None:
+            self.panel.run.abandon()
+            self.logic.abandonRun()
+            self.panel.readout.stop()
+            self.panel.views.leave()
+            self.setParameterNode(None)
+        self.removeObservers()
+
+    def enter(self):
+        self._isEntered = True
+        self.initializeParameterNode()
+        self.panel.readout.start()
+        if self._viewsWereShown:
+            self.panel.showAgain()
+
+    def exit(self):
+        self._isEntered = False
+        self.panel.readout.stop()
+        self._viewsWereShown = self.panel.views.leave()
+        self.setParameterNode(None)
+
+    def onReload(self):
+        # Slicer reads the module file again; the package's files would stay as they were.
+        for name in [name for name in sys.modules if name == PACKAGE or name.startswith(PACKAGE + ".")]:
+            del sys.modules[name]
+        super().onReload()
+
+    def onSceneStartClose(self, caller, event):
+        self.panel.run.abandon()
+        self.logic.abandonRun()
+        self.panel.readout.stop()
+        self.setParameterNode(None)
+
+    def onSceneEnd(self, caller, event):
+        # An open wrapper reads None for nodes that an import has brought: it is built again.
+        if self._isEntered:
+            self.initializeParameterNode()
+            self.panel.readout.start()
+            self.panel.showAgainIfShown()
+
+    def onNodesChanged(self, caller, event):
+        if self._isEntered:
+            self.panel.nodesChanged()
+
+    def onStartSave(self, caller, event):
+        self.panel.views.beforeSave()
+
+    def onEndSave(self, caller, event):
+        self.panel.views.afterSave()
+
+    def initializeParameterNode(self):
+        self.setParameterNode(self.logic.getParameterNode())
+
+    def setParameterNode(self, parameters):
+        """Bind the panel to a parameter node, and follow it."""
+        if self.panel.parameters is not None:
+            self.removeObserver(self.panel.parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self.panel.update)
+        self.panel.setParameters(parameters)
+        if parameters is not None:
+            self.addObserver(parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self.panel.update)
+
+
+class ChiSepModuleTest(ScriptedLoadableModuleTest):
+    """Runs the whole way on a small simulated head; without network, about 10 s."""
+
+    def setUp(self):
+        slicer.mrmlScene.Clear(0)
+
+    def runTest(self):
+        for name in ("test_maps", "test_second_run", "test_errors"):
+            self.setUp()
+            getattr(self, name)()
+            self.delayDisplay(f"{name} passed", 50)
+
+    def test_maps(self):
+        """Maps lie on the grid of the input, carry their unit, and iron-rich tissue is brighter than the rest."""
+        scan = sample.add_simulated_head(slicer.mrmlScene, spacing_mm=4.0)
+        maps = ChiSepModuleLogic().process(scan.magnitude, scan.phase)
+        echo = scan.magnitude.GetNthDataNode(0)
+        for key in ("chi_para", "chi_dia", "chi_total"):
+            self.assertEqual(maps.nodes[key].GetImageData().GetDimensions(), echo.GetImageData().GetDimensions())
+            self.assertEqual(maps.nodes[key].GetOrigin(), echo.GetOrigin())
+            self.assertEqual(maps.nodes[key].GetVoxelValueUnits().GetCodeValue(), "[ppm]")
+        para, dia, total = (slicer.util.arrayFromVolume(maps.nodes[k]) for k in ("chi_para", "chi_dia", "chi_total"))
+        self.assertGreaterEqual(min(para.min(), dia.min()), 0)
+        self.assertLess(abs(total - (para - dia)).max(), 1e-6)
+        self.assertGreater(para.max(), 0.02)
+
+    def test_second_run(self):
+        """A second run fills the same nodes."""
+        scan = sample.add_simulated_head(slicer.mrmlScene, spacing_mm=4.0)
+        logic = ChiSepModuleLogic()
+        first = logic.process(scan.magnitude, scan.phase)
+        before = slicer.mrmlScene.GetNumberOfNodes()
+        second = logic.process(scan.magnitude, scan.phase)
+        self.assertEqual([n.GetID() for n in first.nodes.values()], [n.GetID() for n in second.nodes.values()])
+        self.assertEqual(slicer.mrmlScene.GetNumberOfNodes(), before)
+
+    def test_errors(self):
+        """A wrong number of echo times is told, with what to do."""
+        scan = sample.add_simulated_head(slicer.mrmlScene, spacing_mm=4.0)
+        with self.assertRaises(InputError) as caught:
+            ChiSepModuleLogic().process(scan.magnitude, scan.phase, echoTimes=[0.004, 0.008])
+        self.assertIn("echo times", caught.exception.message)
+        self.assertTrue(caught.exception.remedy)
