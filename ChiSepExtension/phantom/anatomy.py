@@ -16,7 +16,7 @@ from .cortex import (
 )
 from .deep_structures import paint_deep_structures
 from .random_fields import RandomField
-from .shapes import smooth_union
+from .shapes import ellipsoid, smooth_union
 from .skull import cavity_distance, head_distance, paint_shell
 from .tissues import Label
 
@@ -38,7 +38,7 @@ class Anatomy:
         Standard deviation of the smooth warp that makes every head a little different and not symmetric.
     """
 
-    def __init__(self, seed: int = 0, variation_mm: float = 1.6) -> None:
+    def __init__(self, seed: int = 0, variation_mm: float = 1.3) -> None:
         generator = np.random.default_rng([seed, 1])
         self.seed = seed
         self._size = np.float32(1 + 0.02 * generator.standard_normal())
@@ -75,7 +75,9 @@ class Anatomy:
             return labels, brain
         points = self.to_brain(points_ras[near])
         cerebrum, cerebellum, stem = cerebrum_distance(points), cerebellum_distance(points), stem_distance(points)
-        cavity = cavity_distance(smooth_union(cerebrum, cerebellum, 16.0), stem)
+        cistern = ellipsoid(points, (0, -44, -3), (22, 16, 18))  # behind the midbrain, between both
+        envelope = np.minimum(smooth_union(cerebrum, cerebellum, 16.0), cistern)
+        cavity = cavity_distance(envelope, stem)
         thickness = 6.3 + 0.9 * self._skull(points)
         skin = head_distance(points, cavity, thickness)
         inside = np.flatnonzero(skin < 0)

@@ -37,7 +37,7 @@ class CortexFields:
     """The random fields that fold the cortex of one head."""
 
     def __init__(self, generator: np.random.Generator) -> None:
-        self.primary = RandomField(generator, 31.0, bandwidth=0.22, sheets=True)
+        self.primary = RandomField(generator, 28.0, bandwidth=0.22, sheets=True)
         self.secondary = RandomField(generator, 19.0, bandwidth=0.25, sheets=True)
         self.folia = RandomField(generator, 7.5, bandwidth=0.2, sheets=True, period_mm=80.0)
         self.cloud = RandomField(generator, 45.0, bandwidth=0.5)
@@ -52,7 +52,7 @@ def cerebrum_distance(points: np.ndarray) -> np.ndarray:
     """Distance to the envelope of both hemispheres, sulci filled."""
     shaped = points.copy()
     shaped[:, 0] *= 1 + 0.0022 * np.maximum(points[:, 1] + 25, -10)  # widest behind the middle
-    body = superellipsoid(shaped, CEREBRUM_CENTRE, CEREBRUM_RADII, 2.3)
+    body = superellipsoid(shaped, CEREBRUM_CENTRE, CEREBRUM_RADII, 2.4)
     behind = 1 / (1 + np.exp(np.clip((points[:, 1] + 38) / 4, -30, 30)))
     tent = tentorium_height(points)
     body = smooth_cut(body, behind * tent + (1 - behind) * -19.0 - points[:, 2], 8.0)
@@ -63,8 +63,8 @@ def cerebrum_distance(points: np.ndarray) -> np.ndarray:
 
 def cerebellum_distance(points: np.ndarray) -> np.ndarray:
     """Distance to the envelope of the cerebellum, kept 3 mm below the tentorium."""
-    halves = ellipsoid(mirrored(points), (25, -64, -36), (27, 26, 20))
-    vermis = ellipsoid(points, (0, -65, -30), (11, 24, 22))
+    halves = ellipsoid(mirrored(points), (25, -64, -33), (28, 27, 23))
+    vermis = ellipsoid(points, (0, -62, -25), (13, 23, 25))
     return smooth_cut(smooth_union(halves, vermis, 8.0), points[:, 2] - tentorium_height(points) + 3.0, 6.0)
 
 
@@ -95,11 +95,11 @@ def cerebrum_tissue(points: np.ndarray, envelope: np.ndarray, fields: CortexFiel
     upright = points + 0.75 * depth * ellipsoid_normal(points, CEREBRUM_CENTRE, CEREBRUM_RADII)
     depth = depth[:, 0]
     opening = 0.45 + 0.9 * np.exp(-depth / 5)  # sulci are wider at the surface
-    deep = np.maximum(depth - (15 + 4 * cloud), 0)
+    deep = np.maximum(depth - (19 + 5 * cloud), 0)
     pial = np.hypot(fields.primary(upright), deep) - opening
-    shallow = np.maximum(depth - (7 + 2 * cloud), 0)
+    shallow = np.maximum(depth - (9 + 3 * cloud), 0)
     pial = np.minimum(pial, np.hypot(fields.secondary(upright), shallow) - 0.8 * opening)
-    pial = np.minimum(pial, _sylvian_fissure(points, x))
+    pial = np.minimum(pial, _sylvian_fissure(points, x, cloud))
     pial = np.minimum(pial, surface)
     labels = np.full(len(points), Label.WHITE_MATTER, np.uint8)
     labels[pial < 2.7 + 0.25 * cloud] = Label.CORTEX
@@ -107,15 +107,19 @@ def cerebrum_tissue(points: np.ndarray, envelope: np.ndarray, fields: CortexFiel
     return labels
 
 
-def _sylvian_fissure(points: np.ndarray, x: np.ndarray) -> np.ndarray:
+def _sylvian_fissure(points: np.ndarray, x: np.ndarray, cloud: np.ndarray) -> np.ndarray:
     """Distance to the lateral fissure: an oblique sheet that ends in a T over the insula."""
     y, z = points[:, 1], points[:, 2]
-    level = -7 - 0.42 * (y - 15)
+    level = -7 - 0.42 * (y - 15) + 2.5 * cloud
     ends = np.maximum(np.maximum(y - 22, -42 - y), 0)
     sheet = np.sqrt((z - level) ** 2 * 0.85 + np.maximum(39 - x, 0) ** 2 + ends**2)
-    reach = 12 - 0.15 * np.maximum(-y, 0)
-    cross = np.sqrt((x - 39 - 0.004 * y * y) ** 2 + np.maximum(np.abs(z - level) - reach, 0) ** 2 + ends**2)
-    return np.minimum(sheet - 1.4, cross - 1.1)
+    reach = 10 - 0.2 * np.maximum(-y, 0)
+    cross = np.sqrt(
+        (x - 38.5 - 0.006 * y * y - 0.05 * np.abs(z - level) + cloud) ** 2
+        + np.maximum(np.abs(z - level) - reach, 0) ** 2
+        + ends**2
+    )
+    return np.minimum(sheet - 1.1, cross - 0.7)
 
 
 def cerebellum_tissue(points: np.ndarray, envelope: np.ndarray, fields: CortexFields) -> np.ndarray:

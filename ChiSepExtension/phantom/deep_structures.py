@@ -33,7 +33,9 @@ _CAUDATE = _curve(
     (35, -32, 0, 1.4),
 )
 _HIPPOCAMPUS = _curve((22, -8, -21, 5), (27, -16, -18, 5), (29, -26, -12, 4.2), (25, -36, -3, 3))
-_PEDUNCLE = _curve((21, -14, -1, 4), (16, -16, -9, 4.5), (10.5, -18, -19, 5), (6, -21, -30, 4.5), (4, -30, -52, 2.5))
+_PEDUNCLE = _curve(
+    (21, -14, -1, 4), (16, -16, -9, 4.5), (10.5, -16, -19, 5), (6.5, -15, -30, 4.2), (3.5, -27, -50, 2.5)
+)
 _CHOROID = _curve((12, -10, 16.5, 1.3), (17, -28, 16, 1.5), (24, -42, 11, 2.8))
 
 _SEPTUM_HALF_WIDTH = 1.2
@@ -112,9 +114,16 @@ def _core(p: np.ndarray) -> np.ndarray:
 
 def _paint_callosum(labels: np.ndarray, points: np.ndarray, folded: np.ndarray) -> None:
     y = points[:, 1]
-    arch = callosal_arch(points)
+    swept = points.copy()  # the forceps sweep forwards and backwards on their way out
+    swept[:, 1] -= np.sign(y) * 0.03 * folded[:, 0] ** 2 * np.minimum(np.abs(y + 4) / 30, 1)
+    arch = callosal_arch(swept)
     thickness = 5.5 + 4 * np.exp(-(((y - 28) / 9) ** 2)) + 5 * np.exp(-(((y + 38) / 8) ** 2))
-    callosum = (arch < 0) & (arch > -thickness) & (folded[:, 0] < 15) & (points[:, 2] > np.where(y > 0, -2, 4))
+    callosum = (
+        (arch < 0)
+        & (arch > -thickness * (1 - (folded[:, 0] / 20) ** 2))
+        & (folded[:, 0] < 16)
+        & (points[:, 2] > np.where(y > 0, -2, 4))
+    )
     labels[callosum] = np.where(
         y[callosum] > 18, Label.CALLOSUM_GENU, np.where(y[callosum] < -30, Label.CALLOSUM_SPLENIUM, Label.CALLOSUM_BODY)
     )
@@ -165,9 +174,7 @@ def _putamen(p: np.ndarray) -> np.ndarray:
 
 
 def _pallidum(p: np.ndarray) -> np.ndarray:
-    body = ellipsoid(p, (19.5, -4.5, -0.5), (5.2, 9.5, 6.3), 24)
-    lamina = np.abs(ellipsoid(p, (15.5, -4.5, -0.5), (5, 8.5, 6), 24)) - 0.35  # splits outer and inner segment
-    return np.maximum(body, np.where(p[:, 0] > 16, -lamina, -9))
+    return ellipsoid(p, (19.5, -4.5, -0.5), (5.2, 9.5, 6.3), 24)
 
 
 def _claustrum(p: np.ndarray) -> np.ndarray:
@@ -176,7 +183,7 @@ def _claustrum(p: np.ndarray) -> np.ndarray:
 
 
 def _dentate(p: np.ndarray, wobble: RandomField) -> np.ndarray:
-    crumple = 1.5 * wobble(p * np.float32(2.2))
-    shell = np.abs(ellipsoid(p, (15, -59, -34), (7.5, 9.5, 5.5), -30) + crumple + 1.0) - 1.1
+    crumple = 0.9 * wobble(p * np.float32(1.7))
+    shell = np.abs(ellipsoid(p, (15, -59, -34), (7.5, 9.5, 5.5), -30) + crumple + 1.0) - 1.2
     hilum = ellipsoid(p, (10, -53, -33), (5, 6, 3.5))  # opens forwards and inwards
     return np.maximum(shell, -hilum)

@@ -61,6 +61,41 @@ class Head:
     def r2star_hz(self) -> np.ndarray:
         return self.r2_hz + self.r2prime_hz
 
+    @classmethod
+    def from_sources(
+        cls,
+        grid: Grid,
+        chi_para: np.ndarray,
+        chi_dia: np.ndarray,
+        brain_mask: np.ndarray,
+        *,
+        r2_hz: float = 15.0,
+        chi_outside_ppm: float = CHI_AIR_PPM,
+        dr_para: float = DEFAULT_DR,
+        dr_dia: float = DEFAULT_DR,
+    ) -> Head:
+        """A head of given sources in a mask and one substance around it, with the signal of white matter."""
+        brain = np.asarray(brain_mask, bool)
+        para = np.where(brain, chi_para, 0).astype(np.float32)
+        dia = np.where(brain, chi_dia, 0).astype(np.float32)
+        white = TISSUES[Label.WHITE_MATTER]
+        return cls(
+            grid,
+            np.where(brain, np.uint8(Label.WHITE_MATTER), np.uint8(Label.OUTSIDE)),
+            np.zeros(grid.shape, np.uint16),
+            np.zeros(grid.shape, np.uint8),
+            brain,
+            para,
+            dia,
+            np.where(brain, para - dia, np.float32(chi_outside_ppm)).astype(np.float32),
+            np.full(grid.shape, r2_hz, np.float32),
+            (dr_para * para + dr_dia * dia).astype(np.float32),
+            np.where(brain, white.proton_density, 0).astype(np.float32),
+            np.full(grid.shape, white.t1_ms / 1000, np.float32),
+            dr_para,
+            dr_dia,
+        )
+
 
 def default_grid(
     shape: tuple[int, int, int] | None = None,
@@ -138,7 +173,9 @@ def make_head(
     cancel.check()
     _add_texture(maps, labels, grid, seed, texture)
     progress(0.75, "Veins and partial volume")
-    share = render_veins(grid, vessels)
+    sinuses = render_veins(grid, [vessel for vessel in vessels if vessel.dural])
+    brain &= sinuses < 0.05
+    share = np.maximum(sinuses, render_veins(grid, [vessel for vessel in vessels if not vessel.dural]))
     share[(labels == Label.OUTSIDE) | (labels == Label.AIR)] = 0
     _blend_veins(labels, maps, brain, share)
     cancel.check()

@@ -18,6 +18,7 @@ class Vessel:
 
     nodes_ras: np.ndarray
     radius_mm: np.ndarray
+    dural: bool = False  # a sinus between the leaves of the dura: no part of the brain
 
 
 # x, y, z, radius in brain coordinates, right side; the left one is its mirror image, a little thinner.
@@ -32,7 +33,7 @@ _GALEN = ((0, -40, 8, 1.5), (0, -46, 9, 2.0), (0, -52, 6, 2.2))
 
 
 def make_veins(
-    anatomy: Anatomy, generator: np.random.Generator, medullary: int = 90, cortical: int = 34
+    anatomy: Anatomy, generator: np.random.Generator, medullary: int = 90, cortical: int = 60
 ) -> list[Vessel]:
     """Veins of one head.
 
@@ -53,10 +54,10 @@ def make_veins(
             curve[1:-1, :3] += generator.normal(0, 0.8, (len(curve) - 2, 3))
             curve[:, 3] *= 1.0 if side > 0 else 0.9
             paths.append(spline(curve, 6))
-    paths += _sinuses()
     paths += [_cortical_vein(generator) for _ in range(cortical)]
     paths += [_medullary_vein(generator) for _ in range(medullary)]
-    return [Vessel(anatomy.to_ras(path[:, :3]), np.maximum(path[:, 3], 0.15)) for path in paths]
+    vessels = [(path, False) for path in paths] + [(path, True) for path in _sinuses()]
+    return [Vessel(anatomy.to_ras(p[:, :3]), np.maximum(p[:, 3], 0.15), dural) for p, dural in vessels]
 
 
 def render_veins(grid: Grid, vessels: list[Vessel]) -> np.ndarray:
@@ -108,7 +109,7 @@ def _surface(directions: np.ndarray, outside_mm: float) -> np.ndarray:
 
 def _sinuses() -> list[np.ndarray]:
     angle = np.radians(np.linspace(12, 193, 46))  # from the brow over the vertex to the torcula
-    sagittal = _surface(np.stack([0 * angle, np.cos(angle), np.sin(angle)], axis=1), 0.6)
+    sagittal = _surface(np.stack([0 * angle, np.cos(angle), np.sin(angle)], axis=1), 2.4)
     sagittal[:, 0] += 0.8
     radius = np.linspace(1.2, 3.6, len(angle))
     superior = np.column_stack([sagittal, radius])
@@ -119,7 +120,7 @@ def _sinuses() -> list[np.ndarray]:
         turn = np.radians(np.linspace(0, 68, 16))
         fall = np.radians(np.linspace(-13, -34, 16))
         out = np.stack([side * np.sin(turn) * np.cos(fall), -np.cos(turn) * np.cos(fall), np.sin(fall)], axis=1)
-        transverse = _surface(out, 0.4)
+        transverse = _surface(out, 2.0)
         transverse[0] = torcula
         end = transverse[-1]
         sigmoid = spline([end, end + (-side * 5, 6, -12), (side * 38, -42, -52), (side * 31, -34, -66)], 5)
@@ -151,8 +152,8 @@ def _medullary_vein(generator: np.random.Generator) -> np.ndarray:
     side = generator.choice([-1, 1])
     y = generator.uniform(-40, 28)
     wall = np.array([side * (14 + 9 * max(-y, 0) / 40), y, 19.0])
-    fan = np.radians(generator.uniform(-15, 75))
-    direction = np.array([side * np.cos(fan), generator.normal(0, 0.25) + 0.008 * y, np.sin(fan)])
+    fan = np.radians(generator.uniform(5, 80))
+    direction = np.array([side * np.cos(fan), generator.normal(0, 0.35) + 0.012 * y, np.sin(fan)])
     length = generator.uniform(10, 26)
     s = np.linspace(0, 1, 9)[:, None]
     sway = np.cumsum(generator.normal(0, 0.45, (9, 3)), axis=0)
