@@ -99,7 +99,7 @@ def test_shell_equals_a_distance_transform_between_1_and_3_mm():
     "diameter, core, shell", [(3, 0.8, 263), (4, 5.7, 358), (6, 40, 583), (7.8, 117, 830), (11.9, 553, 1544)]
 )
 def test_core_and_shell_of_a_sphere_have_the_voxels_of_the_table(diameter, core, shell):
-    """Means over 60 positions each, here and in the table: both scatter by about 1.5 %, the small cores by 0.2 voxels."""
+    """Means over 60 positions each, here and in the table: both scatter by 1.5 %, small cores by 0.2 voxels."""
     generator = np.random.Generator(np.random.PCG64(8))
     shape = (26, 26, 26)
     counts = []
