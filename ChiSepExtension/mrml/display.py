@@ -18,6 +18,7 @@ from .maps import OUTPUT_MAPS, PPB, SURVEY, OutputMap
 from .volumes import array_of, grid_of, set_array, set_meaning
 
 SHOWN_COPY = "ChiSep.shownCopyOf"
+DISPLAY_ONLY = "ChiSep.displayOnly"  # the reference goes when the map is removed; this attribute stays
 OVERLAY, GREY = "overlay", "grey"
 _ABOVE_ALL = 1e30
 
@@ -106,6 +107,7 @@ def shown_copy(volume, kind: OutputMap, preset: str = SURVEY, style: str = OVERL
     if copy is None:
         copy = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", f"{volume.GetName()} [{kind.shown_unit}]")
         copy.SetSaveWithScene(False)
+        copy.SetAttribute(DISPLAY_ONLY, "1")
         copy.SetNodeReferenceID(SHOWN_COPY, volume.GetID())
         copy.SetDescription("For display only; made from the map in ppm and not saved.")
     set_array(copy, array_of(volume) * np.float32(kind.shown_scale), grid_of(volume))
@@ -132,7 +134,7 @@ def remove_orphaned_copies(scene) -> None:
     nodes = [scene.GetNthNodeByClass(n, "vtkMRMLScalarVolumeNode")
              for n in range(scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode"))]  # fmt: skip
     for node in nodes:
-        if node.GetNodeReferenceID(SHOWN_COPY) and node.GetNodeReference(SHOWN_COPY) is None:
+        if node.GetAttribute(DISPLAY_ONLY) and node.GetNodeReference(SHOWN_COPY) is None:
             scene.RemoveNode(node)
 
 

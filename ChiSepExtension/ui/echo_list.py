@@ -5,7 +5,7 @@ from __future__ import annotations
 import qt
 import slicer
 
-from ..mrml.display import SHOWN_COPY
+from ..mrml.display import DISPLAY_ONLY
 from ..mrml.echoes import natural_order
 from ..mrml.outputs import KIND
 
@@ -40,4 +40,4 @@ class EchoList:
 
 def _isInput(node) -> bool:
     hidden = node.GetHideFromEditors() or node.IsA("vtkMRMLLabelMapVolumeNode")
-    return not hidden and node.GetAttribute(KIND) is None and node.GetNodeReferenceID(SHOWN_COPY) is None
+    return not hidden and node.GetAttribute(KIND) is None and node.GetAttribute(DISPLAY_ONLY) is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import slicer
 
-from ..mrml.display import find_shown_copy, restore_layers, shown_copy, style_map, use_stored_maps
+from ..mrml.display import remove_orphaned_copies, restore_layers, shown_copy, style_map, use_stored_maps
 from ..mrml.layout import LAYOUT_ID, MAP_IN_VIEW, VIEW_NAMES, fill_views, register_layout
 from ..mrml.maps import BY_KEY
 from ..mrml.outputs import magnitude_behind
@@ -27,6 +27,7 @@ class MapViews:
         nodes = {key: node for key, node in nodes.items() if node is not None and node.GetImageData() is not None}
         if not any(key in nodes for key in MAP_IN_VIEW.values()):
             return False
+        remove_orphaned_copies(slicer.mrmlScene)
         shown = self._style(nodes, preset, style)
         layoutNode = self._layoutNode()
         if layoutNode is None:
@@ -70,14 +71,6 @@ class MapViews:
     def afterSave(self) -> None:
         restore_layers(slicer.mrmlScene, self._swapped)
         self._swapped = []
-
-    @staticmethod
-    def removeCopies(nodes: dict) -> None:
-        """Take the display copies of maps out of the scene."""
-        for node in nodes.values():
-            copy = find_shown_copy(node) if node is not None else None
-            if copy is not None:
-                slicer.mrmlScene.RemoveNode(copy)
 
     @staticmethod
     def _style(nodes: dict, preset: str, style: str) -> dict:
