@@ -238,10 +238,23 @@ def test_version_is_the_same_in_package_citation_and_changelog():
     assert f"\n## [{ChiSepExtension.__version__}]" in root_text("CHANGELOG.md")
 
 
-@pytest.mark.parametrize("doi", ["10.1002/hbm.70136", "10.1016/j.neuroimage.2021.118371"])
-def test_papers_of_the_methods_are_cited(doi):
+@pytest.mark.parametrize(
+    ("doi", "article"), [("10.1002/hbm.70136", "70136"), ("10.1016/j.neuroimage.2021.118371", "118371")]
+)
+def test_papers_of_the_methods_are_cited(doi, article):
+    """The readme may give journal and article number alone."""
     assert f"doi: {doi}\n" in root_text("CITATION.cff")
-    assert doi in root_text("README.md")
+    assert article in root_text("README.md")
+
+
+def test_links_of_the_readme_lead_to_tracked_files():
+    text = root_text("README.md")
+    assert "![" in text  # the index asks for a picture
+    links = [link.partition("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in link]
+    known = {path.as_posix() for path in tracked()} | {
+        parent.as_posix() for path in tracked() for parent in path.parents
+    }
+    assert [link for link in links if link and link.rstrip("/") not in known] == []
 
 
 def test_optional_dependencies_of_the_package_are_pinned_for_the_tests():
