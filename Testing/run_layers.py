@@ -35,7 +35,7 @@ LAYERS = (
     Layer("lint", ("-m", "ruff", "check", ".")),
     Layer("format", ("-m", "ruff", "format", "--check", ".")),
     Layer("core", ("-m", "pytest", "-rs", "Testing/Python/core")),
-    Layer("mrml", ("-m", "pytest", "-rs", "Testing/Python/mrml"), needs_graphics=True),
+    Layer("mrml", ("-m", "pytest", "-rs", "Testing/Python/mrml")),
     Layer("widget", ("-m", "pytest", "-rs", "Testing/Python/widget"), needs_graphics=True),
 )
 

@@ -1,4 +1,4 @@
-"""Shared libraries that the scene and widget tests need from the system, and the Debian packages that hold them.
+"""Shared libraries that the widget tests need from the system, and the Debian packages that hold them.
 
 Qt's offscreen platform and software rendering by EGL need no display, but they do need these. Run by `make` with any
 Python ≥ 3.10 and nothing installed: prints the Debian/Ubuntu packages that are missing, space separated.
@@ -53,7 +53,7 @@ def software_rendering_works() -> bool:
 
 
 def missing_packages() -> list[str]:
-    """Debian/Ubuntu packages to install before the scene and widget tests can run."""
+    """Debian/Ubuntu packages to install before the widget tests can run."""
     missing = [package for library, package in LIBRARIES.items() if not can_load(library)]
     if not software_rendering_works():
         missing.append(SOFTWARE_DRIVER)
