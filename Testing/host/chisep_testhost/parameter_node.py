@@ -29,6 +29,7 @@ __all__ = [
 ]
 
 WIDGET_PROPERTY = "SlicerParameterName"
+FIRST = 1000.0  # observer priority: whoever else hears of the change reads the new value from the wrapper
 
 
 class Default:
@@ -172,7 +173,7 @@ class Wrapper:
                 parameter.write(parameterNode, parameter.default)
         self._remember_nodes()
         myself = weakref.ref(self)
-        tag = parameterNode.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda *_: _modified(myself))
+        tag = parameterNode.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda *_: _modified(myself), FIRST)
         weakref.finalize(self, parameterNode.RemoveObserver, tag)
 
     def __setattr__(self, name: str, value) -> None:
@@ -225,7 +226,7 @@ class Wrapper:
 
     def connectGui(self, gui) -> int:
         """Bind every widget in `gui` (a widget, or the namespace of `childWidgetVariables`) that names a parameter."""
-        widgets = [gui, *gui.findChildren("QWidget")] if hasattr(gui, "findChildren") else vars(gui).values()
+        widgets = slicer.util.findChildren(gui) if hasattr(gui, "findChildren") else vars(gui).values()
         named: dict[str, object] = {}
         for widget in widgets:
             name = widget.property(WIDGET_PROPERTY) if hasattr(widget, "property") else None

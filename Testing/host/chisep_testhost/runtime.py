@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import gc
 import importlib.util
 import sys
@@ -35,14 +36,29 @@ MODULE_LOGICS = (
 _runtime: Runtime | None = None
 
 
-def unavailable_reason() -> str | None:
-    """Why the host cannot run here, or None."""
+def unavailable_reason(gui: bool = False) -> str | None:
+    """Why the host (with its widget part) cannot run here, or None."""
     if importlib.util.find_spec("slicer") is None:
         return "needs the slicer-core wheel (pip install slicer-core)"
     import slicer
 
     if not hasattr(slicer, "vtkMRMLScene"):
         return "the installed package `slicer` is not 3D Slicer's (pip uninstall slicer; pip install slicer-core)"
+    return _qt_unavailable_reason() if gui else None
+
+
+def _qt_unavailable_reason() -> str | None:
+    """Asked before the Qt application starts, because without its platform plugin Qt ends the process."""
+    try:
+        import PySide6.QtWidgets
+    except ImportError as error:
+        return f"needs PySide6-Essentials and Qt's system libraries: {error}"
+    plugin = Path(PySide6.__file__).parent / "Qt" / "plugins" / "platforms" / "libqoffscreen.so"
+    if sys.platform == "linux":
+        try:
+            ctypes.CDLL(str(plugin))
+        except OSError as error:
+            return f"Qt's offscreen platform lacks a system library: {error}"
     return None
 
 
@@ -117,6 +133,7 @@ class Runtime:
         for name in ("share", "share/ColorFiles", "cache"):
             (self.folder / name).mkdir()
         write_terminologies(self.folder / "share")
+        self._write_python_slicer()
         self.application_logic = application = slicer.vtkSlicerApplicationLogic()
         application.SetTemporaryPath(str(self.folder))
         application.SetHomeDirectory(str(self.folder))
@@ -145,6 +162,13 @@ class Runtime:
             application.SetModuleLogic(key, logic)
             setattr(self._modules, name, Module(self, key, logic))
         self.subject_hierarchy = SubjectHierarchyItems(scene)
+
+    def _write_python_slicer(self) -> None:
+        """`slicerHome/bin/PythonSlicer`, which here starts the interpreter of the tests."""
+        script = self.folder / "bin" / "PythonSlicer"
+        script.parent.mkdir()
+        script.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+        script.chmod(0o755)
 
     def _boot_storage(self, slicer) -> None:
         """Remote and cached files, needed by storable nodes when a scene bundle is read."""
@@ -193,6 +217,8 @@ class Runtime:
     def reset(self) -> None:
         """Close the scene and forget what a test left: settings, layout, main window, cursor."""
         self.layout_manager = self._layout_manager
+        if self.gui:
+            self.gui.reset()
         self.scene.Clear(0)
         self.layout_manager.reset()
         import slicer
