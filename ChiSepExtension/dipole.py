@@ -31,7 +31,11 @@ def dipole_kernel(shape: tuple[int, int, int], grid: Grid, dtype: type = np.floa
     kz, ky, kx = np.meshgrid(*frequencies, indexing="ij", sparse=True)
     bz, by, bx = grid.b0_direction
     squared = kz**2 + ky**2 + kx**2
-    along = (kz * bz + ky * by + kx * bx) ** 2
+    # +k and -k are one sample at the Nyquist frequency: the mean over both leaves no product with another axis. With
+    # either sign alone the kernel of an oblique scan would not be that of a real, symmetric point response.
+    nz, ny, nx = (np.where(np.isclose(np.abs(k), 0.5 / d), 0.0, k) for k, d in zip((kz, ky, kx), grid.spacing_mm))
+    along = (kz * bz) ** 2 + (ky * by) ** 2 + (kx * bx) ** 2
+    along = along + 2 * (nz * ny * bz * by + nz * nx * bz * bx + ny * nx * by * bx)
     squared[0, 0, 0] = 1.0
     kernel = 1.0 / 3.0 - along / squared
     kernel[0, 0, 0] = 0.0
