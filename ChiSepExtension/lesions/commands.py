@@ -20,13 +20,12 @@ from ..progress import NEVER, CancelToken, Progress, part, silent
 from ..volume_io import read_volume
 from .agreement import Agreement, agreement_text, compare
 from .canonical import require_same_grid
-from .lesion_files import lesions_of, write_lesions
+from .lesion_files import read_labels, write_lesions
 from .lock import file_sha256
 from .map_files import read_maps
 from .measure_tables import RIM_CAPTION, write_measures
 from .measures import Measurer
 from .rating_tables import read_ratings
-from .resampling import resample_mask
 from .tables import write_json
 from .vessels import MIN_CONTRAST_PPM, vessel_mask
 
@@ -93,14 +92,13 @@ def measure_command(
     case_maps = read_maps(maps, chi_unit=chi_unit, dia_sign=dia_sign, mask=brain_mask)
     grid = case_maps.grid
     cancel.check()
-    labels, own_grid = read_volume(mask)
+    labels = read_labels(mask)
     dice = math.nan
-    if resample and not own_grid.matches(grid) and labels.ndim == 3:
-        resampled = resample_mask(labels, own_grid, grid)
-        labels, dice = resampled.labels, resampled.round_trip_dice
+    if resample and not labels.grid.matches(grid):
+        labels, dice = labels.resampled(grid)
     else:
-        require_same_grid("lesion mask", own_grid, grid)
-    lesions = lesions_of(labels, grid, mask, case=case)
+        labels = labels.on(grid)
+    lesions = labels.lesions(case)
     if not len(lesions):
         raise InputError(f"{Path(mask).name} holds no lesion on the maps.", "Check that it is the mask of this case.")
     vessel_voxels, vessel_source = _vessels(vessels, case_maps, part(progress, 0.1, 0.6), cancel)

@@ -137,7 +137,7 @@ def lesions_from_labels(
         (z, y, x) whole numbers, 0 is background.
     uids
         Identifiers by label value, where the map comes with a table; then the labels keep their values and order.
-        Without it the lesions are numbered by volume.
+        An empty one is derived from the voxels. Without the table the lesions are numbered by volume.
 
     Raises
     ------
@@ -153,7 +153,8 @@ def lesions_from_labels(
     kept = np.where(values > 0, values, 0).astype(np.int32)
     boxes = _boxes(kept)
     missing = sorted(set(boxes) - set(uids))
-    if missing or len(set(uids.values())) != len(uids):
+    given = [uid for uid in uids.values() if uid]
+    if missing or len(set(given)) != len(given):
         raise InputError(
             f"The lesion table does not fit the label map: no identifier for labels {missing[:5]}."
             if missing
@@ -163,7 +164,9 @@ def lesions_from_labels(
     parents = parents or {}
     turn = to_closest_ras(grid)
     lesions = [
-        describe_lesion(kept, grid, label, boxes[label], uid=uids[label], parents=parents.get(label, ()), turn=turn)
+        describe_lesion(
+            kept, grid, label, boxes[label], uid=uids[label], case=case, parents=parents.get(label, ()), turn=turn
+        )
         for label in sorted(boxes)
     ]
     return LesionSet(kept, grid, tuple(lesions))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from ..geometry import Grid
 from ..volume_io import atomic_path, read_volume, write_volume
 from .canonical import require_same_grid
 from .components import LesionSet, find_lesions, lesions_from_labels
+from .resampling import resample_mask
 from .tables import MISSING, Column, read_table, write_table
 
 #: Tag of a segment that carries the lesion's identifier.
@@ -70,27 +72,65 @@ def read_lesions(path: str | os.PathLike, *, grid: Grid | None = None, case: str
     InputError
         If the file is unreadable, on another grid, or does not fit its table.
     """
-    path = Path(path)
-    labels, own_grid = read_volume(path)
+    labels = read_labels(path)
     if grid is not None:
-        require_same_grid("lesion mask", own_grid, grid)
-    return lesions_of(labels, own_grid, path, case=case)
+        labels = labels.on(grid)
+    return labels.lesions(case)
 
 
-def lesions_of(labels: np.ndarray, grid: Grid, path: str | os.PathLike = "", *, case: str = "") -> LesionSet:
-    """Lesions of an array that was read (and possibly resampled) from ``path``, with identifiers stored there."""
+@dataclass(frozen=True, eq=False)
+class LabelFile:
+    """Labels of a file with the identifiers stored in it or beside it.
+
+    Parameters
+    ----------
+    labels
+        (z, y, x).
+    uids, parents
+        By label value; empty if the file has none.
+    is_cropped
+        True for Slicer's segmentation files, which are stored cropped to what is drawn.
+    """
+
+    labels: np.ndarray
+    grid: Grid
+    uids: dict[int, str]
+    parents: dict[int, tuple[str, ...]]
+    is_cropped: bool = False
+
+    def on(self, grid: Grid) -> LabelFile:
+        """The labels on the grid of the maps, if they lie voxel on voxel on it; otherwise `InputError`."""
+        if self.is_cropped:
+            labels = _paste(self.labels, self.grid, grid)
+            if labels is not None:
+                return replace(self, labels=labels, grid=grid)
+        require_same_grid("lesion mask", self.grid, grid)
+        return self
+
+    def resampled(self, grid: Grid) -> tuple[LabelFile, float]:
+        """The labels resampled to the grid (nearest neighbour), and the round-trip Dice overlap."""
+        result = resample_mask(self.labels, self.grid, grid)
+        return replace(self, labels=result.labels, grid=grid, is_cropped=False), result.round_trip_dice
+
+    def lesions(self, case: str = "") -> LesionSet:
+        if self.uids:
+            return lesions_from_labels(self.labels, self.grid, case=case, uids=self.uids, parents=self.parents)
+        whole = np.isfinite(self.labels).all() and (self.labels == np.rint(self.labels)).all()
+        if whole and (np.unique(self.labels) > 0).sum() > 1:
+            return lesions_from_labels(self.labels, self.grid, case=case)
+        return find_lesions(self.labels, self.grid, case=case)
+
+
+def read_labels(path: str | os.PathLike) -> LabelFile:
+    """Read a mask, a label map or a segmentation as it is stored."""
     path = Path(path)
-    if labels.ndim != 3:
-        raise InputError(f"{path} has more than one volume (or overlapping segments).", "Give one 3-D label map.")
-    uids, parents = _identifiers(path)
-    if uids:
-        lesions = lesions_from_labels(labels, grid, uids=uids, parents=parents)
-        return lesions
-    if labels.dtype.kind in "bui" or (np.isfinite(labels).all() and (labels == np.rint(labels)).all()):
-        values = np.unique(labels)
-        if (values > 0).sum() > 1:
-            return lesions_from_labels(labels, grid, case=case)
-    return find_lesions(labels, grid, case=case)
+    array, grid = read_volume(path)
+    if path.name.endswith(".seg.nrrd"):
+        labels, uids, parents = _segments(path, array)
+        return LabelFile(labels, grid, uids, parents, is_cropped=True)
+    if array.ndim != 3:
+        raise InputError(f"{path} has {len(array)} volumes.", "Give one 3-D mask or label map.")
+    return LabelFile(array, grid, *_identifiers(path))
 
 
 def write_segmentation(path: str | os.PathLike, lesions: LesionSet) -> Path:
@@ -138,11 +178,9 @@ def _segment_fields(lesions: LesionSet) -> dict[str, str]:
 
 
 def _identifiers(path: Path) -> tuple[dict[int, str], dict[int, tuple[str, ...]]]:
-    """UIDs and parents by label value, from the file's own fields or from the table beside it; empty if none."""
-    if path.name.endswith(".seg.nrrd") and path.is_file():
-        return _identifiers_of_segments(path)
+    """UIDs and parents by label value from the table beside the label map; empty if there is none."""
     table = _table_beside(path)
-    if not path.name or not table.is_file():
+    if not table.is_file():
         return {}, {}
     rows, _ = read_table(table)
     if not rows or not {"index", "lesion_uid"} <= set(rows[0]):
@@ -157,23 +195,57 @@ def _identifiers(path: Path) -> tuple[dict[int, str], dict[int, tuple[str, ...]]
     return uids, parents
 
 
-def _identifiers_of_segments(path: Path) -> tuple[dict[int, str], dict[int, tuple[str, ...]]]:
+def _segments(path: Path, array: np.ndarray) -> tuple[np.ndarray, dict[int, str], dict[int, tuple[str, ...]]]:
+    """One label per segment, from one or more layers; segments without an identifier get one from their voxels."""
     import SimpleITK as sitk
 
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     reader.ReadImageInformation()
-    keys = set(reader.GetMetaDataKeys())
-    uids, parents = {}, {}
+    fields = {key: reader.GetMetaData(key) for key in reader.GetMetaDataKeys()}
+    layers = array if array.ndim == 4 else array[np.newaxis]
+    values = [int(fields.get(f"Segment{n}_LabelValue", 1)) for n in range(_count(fields))]
+    keep_values = len(layers) == 1 and len(set(values)) == len(values)
+    labels = np.zeros(layers.shape[1:], np.int32)
+    uids: dict[int, str] = {}
+    parents: dict[int, tuple[str, ...]] = {}
+    for n, value in enumerate(values):
+        label = value if keep_values else n + 1
+        inside = layers[int(fields.get(f"Segment{n}_Layer", 0))] == value
+        if (labels[inside] > 0).any():
+            name = fields.get(f"Segment{n}_Name", str(n + 1))
+            raise InputError(f"Segment {name} of {path.name} overlaps another.", "Each voxel may be of one lesion.")
+        labels[inside] = label
+        tags = dict(tag.split(":", 1) for tag in fields.get(f"Segment{n}_Tags", "").split("|") if ":" in tag)
+        uids[label] = tags.get(UID_TAG, "")
+        parents[label] = _split(tags.get(_PARENTS_TAG, MISSING))
+    return labels, uids, parents
+
+
+def _count(fields: dict[str, str]) -> int:
     n = 0
-    while f"Segment{n}_LabelValue" in keys:
-        label = int(reader.GetMetaData(f"Segment{n}_LabelValue"))
-        tags = dict(tag.split(":", 1) for tag in reader.GetMetaData(f"Segment{n}_Tags").split("|") if ":" in tag)
-        if UID_TAG in tags:
-            uids[label] = tags[UID_TAG]
-            parents[label] = _split(tags.get(_PARENTS_TAG, MISSING))
+    while f"Segment{n}_ID" in fields:
         n += 1
-    return uids, parents
+    return n
+
+
+def _paste(labels: np.ndarray, grid: Grid, target: Grid) -> np.ndarray | None:
+    """The labels in an array of the target grid, if both are parts of one lattice and all labels fit; else None."""
+    corners = np.array([[0, 0, 0], [n - 1 for n in grid.shape]])
+    placed = target.ras_to_index(grid.index_to_ras(corners))
+    start = np.rint(placed[0]).astype(int)
+    same_lattice = np.abs(placed - (start + corners)).max() < 1e-2 and np.allclose(
+        grid.ijk_to_ras[:3, :3], target.ijk_to_ras[:3, :3], atol=1e-4
+    )
+    if not same_lattice:
+        return None
+    inside = tuple(slice(max(0, s), min(n, s + m)) for s, n, m in zip(start, target.shape, labels.shape))
+    own = tuple(slice(t.start - s, t.stop - s) for t, s in zip(inside, start))
+    if (labels > 0).sum() != (labels[own] > 0).sum():
+        return None
+    result = np.zeros(target.shape, labels.dtype)
+    result[inside] = labels[own]
+    return result
 
 
 def _table_beside(path: Path) -> Path:

@@ -11,6 +11,7 @@ from ChiSepExtension.lesions.canonical import require_same_grid
 from ChiSepExtension.lesions.components import find_lesions, lesions_from_labels
 from ChiSepExtension.lesions.lesion_files import read_lesions, write_lesions, write_segmentation
 from ChiSepExtension.lesions.resampling import resample_mask
+from ChiSepExtension.volume_io import write_volume
 from Testing.Python.core.lesion_phantom import ball, f1, stored_as
 
 SHAPE = (24, 32, 40)
@@ -203,3 +204,58 @@ def test_a25_round_trip_through_a_finer_oblique_grid_keeps_95_percent():
     result = resample_mask(mask, source, target)
     assert result.round_trip_dice >= 0.95
     assert result.labels.sum() * target.voxel_volume_mm3 == pytest.approx(mask.sum(), rel=0.03)
+
+
+def slicer_segmentation(path, layers: np.ndarray, segments: list[dict[str, str]], grid: Grid) -> None:
+    """A file as 3D Slicer saves it: layers as vector components, fields per segment."""
+    import SimpleITK as sitk
+
+    write_volume(path.with_name("plain.nrrd"), layers[0], grid)
+    plain = sitk.ReadImage(str(path.with_name("plain.nrrd")))
+    parts = [sitk.GetImageFromArray(layer) for layer in layers]
+    image = sitk.Compose(parts) if len(parts) > 1 else parts[0]
+    image.CopyInformation(plain)
+    for n, fields in enumerate(segments):
+        for key, value in {"ID": f"Segment_{n}", "Name": f"L{n}", **fields}.items():
+            image.SetMetaData(f"Segment{n}_{key}", value)
+    sitk.WriteImage(image, str(path))
+
+
+def test_a33_cropped_segmentation_with_layers_is_put_back_in_its_place(tmp_path):
+    """Slicer stores the box around the segments; an edited segment moves to a layer of its own."""
+    grid = Grid.from_spacing(SHAPE)
+    cropped = np.eye(4)
+    cropped[:3, 3] = grid.index_to_ras([4, 5, 6])
+    layers = np.zeros((2, 10, 12, 14), np.uint8)
+    layers[0, 2:5, 2:5, 2:5], layers[1, 6:8, 6:8, 6:8] = 1, 1
+    tags = [{"LabelValue": "1", "Layer": str(n), "Tags": f"ChiSep.LesionUID:2.25.{n + 1}|x:y|"} for n in range(2)]
+    slicer_segmentation(tmp_path / "a.seg.nrrd", layers, tags, Grid((10, 12, 14), cropped))
+    lesions = read_lesions(tmp_path / "a.seg.nrrd", grid=grid)
+    assert lesions.uids == ("2.25.1", "2.25.2")
+    expected = np.zeros(SHAPE, bool)
+    expected[6:9, 7:10, 8:11] = True
+    assert np.array_equal(lesions.mask("2.25.1"), expected) and lesions["2.25.2"].n_voxels == 8
+
+
+def test_segment_drawn_in_slicer_gets_an_identifier(tmp_path):
+    layers = np.zeros((1, *SHAPE), np.uint8)
+    layers[0, 2:5, 2:5, 2:5], layers[0, 6:8, 6:8, 6:8] = 1, 2
+    tags = [{"LabelValue": "1", "Layer": "0", "Tags": "ChiSep.LesionUID:2.25.1|"}, {"LabelValue": "2", "Layer": "0"}]
+    slicer_segmentation(tmp_path / "a.seg.nrrd", layers, tags, Grid.from_spacing(SHAPE))
+    first, second = read_lesions(tmp_path / "a.seg.nrrd").uids
+    assert first == "2.25.1" and second.startswith("2.25.") and len(second) > 20
+
+
+def test_overlapping_segments_are_refused(tmp_path):
+    layers = np.ones((2, *SHAPE), np.uint8)
+    tags = [{"LabelValue": "1", "Layer": str(n)} for n in range(2)]
+    slicer_segmentation(tmp_path / "a.seg.nrrd", layers, tags, Grid.from_spacing(SHAPE))
+    with pytest.raises(InputError, match="overlaps"):
+        read_lesions(tmp_path / "a.seg.nrrd")
+
+
+def test_segmentation_of_another_lattice_is_refused(tmp_path):
+    lesions = find_lesions(three_lesions(), Grid.from_spacing(SHAPE))
+    write_segmentation(tmp_path / "a.seg.nrrd", lesions)
+    with pytest.raises(InputError, match="does not lie on the grid"):
+        read_lesions(tmp_path / "a.seg.nrrd", grid=Grid.from_spacing(SHAPE, (1.0, 1.0, 1.1)))

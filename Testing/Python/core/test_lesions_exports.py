@@ -34,7 +34,7 @@ from ChiSepExtension.volume_io import read_volume
 from Testing.Python.core.lesion_phantom import Sphere, phantom
 
 SHAPE = (40, 48, 44)
-SPHERES = [Sphere((20, 24, 12), 9, "rim"), Sphere((20, 24, 26), 7, "hyper"), Sphere((14, 14, 20), 2, "hypo")]
+SPHERES = [Sphere((20, 24, 12), 9, "rim"), Sphere((20, 24, 26), 7, "hyper"), Sphere((14, 14, 20), 1, "hypo")]
 JANE = Identity(names=["DOE^JANE"], ids=["PAT0815"], birth_dates=["19700131"])
 
 
