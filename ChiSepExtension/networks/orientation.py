@@ -2,7 +2,7 @@
 
 The networks know the axis order anterior→posterior, left–right, inferior→superior, B0 along the third axis, voxels of
 1 mm. Where only order and direction differ, arrays are turned, which loses nothing. Where B0 is tilted or voxels have
-another size, maps are resampled by windowed sinc and the results are resampled back onto the grid of the input.
+another size, maps are resampled by a spline of order 5 and the results are resampled back onto the grid of the input.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SPACING_TOLERANCE = 0.03
 #: Voxels of zeros around the brain on a resampled grid.
 MARGIN = 16
 
-#: Maps are continued this far beyond the mask before they are resampled: the radius of the sinc window, and one more.
+#: Maps are continued this many voxels beyond the mask before they are resampled: the spline of order 5 reaches 3.
 CONTINUATION = 5
 
 
@@ -158,10 +158,14 @@ def _blur_voxels(source: Grid, target: Grid) -> list[float]:
 
 
 def _interpolate(array: np.ndarray, source: Grid, target: Grid, linear: bool = False) -> np.ndarray:
-    """Sample an array on another grid; 0 beyond its edges. Windowed sinc with a Hann window unless ``linear``."""
+    """Sample an array on another grid; 0 beyond its edges. B-spline of order 5 unless ``linear``.
+
+    The spline stands in for a windowed sinc, which ITK evaluates 20 to 50 times slower (10 s per million voxels).
+    Error of turning noise of σ 1 voxel by 20° and back: spline 1.1 %, Lanczos 1.0 %, cubic spline 2.5 %, linear 19 %.
+    """
     import SimpleITK as sitk
 
-    kind = sitk.sitkLinear if linear else sitk.sitkHannWindowedSinc
+    kind = sitk.sitkLinear if linear else sitk.sitkBSpline5
     result = sitk.Resample(_image(array, source), _image_like(target), sitk.Transform(), kind, 0.0, sitk.sitkFloat32)
     return sitk.GetArrayFromImage(result)
 
