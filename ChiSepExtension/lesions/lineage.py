@@ -23,7 +23,7 @@ CHANGE_FRACTION = 0.5
 
 @dataclass(frozen=True)
 class Event:
-    """One change: ``kind`` of "edit", "split", "merge", "new", "delete", "resegment", and the UIDs before and after."""
+    """One change: ``kind`` of "edit", "split", "merge", "new", "delete", "update", "resegment", and the UIDs before and after."""
 
     kind: str
     before: tuple[str, ...]
@@ -136,11 +136,35 @@ class OutlineHistory:
         index = np.flatnonzero(self.current.mask(uid))
         self._apply("delete", (uid,), index, np.zeros(len(index), int), {})
 
+    def update(self, labels: np.ndarray) -> tuple[Event, ...]:
+        """Take over a label map in which voxels were painted and erased, as one step.
+
+        A value of a current lesion is that lesion (edited if its voxels differ), any other value a new lesion, a value
+        that is gone a deleted one. Touching lesions stay apart.
+        """
+        self._checked(labels)
+        new, old = np.asarray(labels).astype(np.int32), self.current.labels
+        index = np.flatnonzero(new != old)
+        if not len(index):
+            return ()
+        values = new.reshape(-1)[index]
+        by_label = {lesion.label: lesion for lesion in self.current.lesions}
+        touched = set(np.unique(values).tolist()) | set(np.unique(old.reshape(-1)[index]).tolist())
+        present = set(np.flatnonzero(np.bincount(np.maximum(new, 0).reshape(-1))).tolist()) - {0}
+        known = {label: (by_label[label].uid, by_label[label].parents) for label in touched & set(by_label)}
+        identities = {label: known.get(label, ("", ())) for label in touched & present}
+        self._apply("update", tuple(uid for uid, _ in known.values()), index, values, identities)
+        after = {lesion.label: lesion.uid for lesion in self.current.lesions}
+        events = [Event("edit", (uid,), (uid,)) for label, (uid, _) in known.items() if label in present]
+        events += [Event("delete", (uid,), ()) for label, (uid, _) in known.items() if label not in present]
+        return tuple(events + [Event("new", (), (after[label],)) for label in identities if label not in known])
+
     def resegment(self, mask: np.ndarray) -> tuple[Event, ...]:
         """Take over a new mask and keep the identities by overlap.
 
         A component that shares voxels with one lesion that itself shares with no other component keeps its UID
         (edited); the components of one lesion are its split, a component of several their merge; others are new.
+        Touching lesions that a label map keeps apart would merge: use `update` where labels are known.
         Undo takes it back in one step.
         """
         from scipy import ndimage
@@ -151,14 +175,17 @@ class OutlineHistory:
         pairs = _shared_voxels(components, labels)
         by_label = {lesion.label: lesion for lesion in self.current.lesions}
         touched: dict[int, list[int]] = {}  # lesion label: components
+        owners: dict[int, list[int]] = {}  # component: lesion labels
         for component, label in pairs:
             touched.setdefault(label, []).append(component)
+            owners.setdefault(component, []).append(label)
+        whole = {label for label, parts in touched.items() if self._keeps_together(by_label[label], parts, owners)}
         target = np.zeros(int(components.max()) + 1, np.int32)
         identities: dict[int, tuple[str, tuple[str, ...]]] = {}
         events, next_label = [], self._next_label
         for component in range(1, len(target)):
-            own = [label for c, label in pairs if c == component]
-            if len(own) == 1 and len(touched[own[0]]) == 1:
+            own = owners.get(component, [])
+            if len(own) == 1 and own[0] in whole:
                 target[component] = own[0]
                 identities[own[0]] = (by_label[own[0]].uid, by_label[own[0]].parents)
                 continue
@@ -180,6 +207,17 @@ class OutlineHistory:
             if lesion.label not in touched:
                 details.append(Event("delete", (uid,), ()))
         return tuple(details)
+
+    def _keeps_together(self, lesion: Lesion, parts: list[int], owners: dict[int, list[int]]) -> bool:
+        """True unless the new mask has split or merged the lesion; one drawn in several pieces may keep them."""
+        from scipy import ndimage
+
+        if any(len(owners[part]) > 1 for part in parts):
+            return False
+        if len(parts) == 1:
+            return True
+        inside = self.current.labels[lesion.box] == lesion.label
+        return ndimage.label(inside, structure=np.ones((3, 3, 3), bool))[1] >= len(parts)
 
     def undo(self) -> Event | None:
         """Take back the last change; None if there is none."""

@@ -7,7 +7,7 @@ import pytest
 
 from ChiSepExtension.errors import InputError
 from ChiSepExtension.geometry import Grid
-from ChiSepExtension.lesions.components import LesionSet, find_lesions
+from ChiSepExtension.lesions.components import LesionSet, find_lesions, lesions_from_labels
 from ChiSepExtension.lesions.lineage import Event, OutlineHistory, match_prior
 from Testing.Python.core.lesion_phantom import ball
 
@@ -128,6 +128,45 @@ def test_new_mask_that_bridges_two_lesions_is_their_merge(history):
 def test_the_same_mask_again_changes_nothing(history):
     assert history.resegment(history.current.labels > 0) == ()
     assert history.events == ()
+
+
+def test_a75_painted_label_map_tells_edited_new_and_deleted_lesions(history):
+    big, small = history.current.lesions
+    labels = history.current.labels.copy()
+    labels[labels == small.label] = 0
+    labels[10, 10, 10] = 0
+    labels[2:4, 2:4, 2:4] = 9
+    events = history.update(labels)
+    new = history.current.lesions[-1].uid
+    assert set(events) == {
+        Event("edit", (big.uid,), (big.uid,)),
+        Event("delete", (small.uid,), ()),
+        Event("new", (), (new,)),
+    }
+    assert np.array_equal(history.current.labels, labels) and history.update(labels) == ()
+    history.undo()
+    assert history.current.lesions == (big, small)
+
+
+def test_touching_lesions_stay_apart_when_one_is_painted():
+    labels = np.zeros(SHAPE, np.int32)
+    labels[5:9, 5:9, 5:9], labels[5:9, 5:9, 9:12] = 1, 2
+    history = OutlineHistory(lesions_from_labels(labels, Grid.from_spacing(SHAPE)))
+    labels = history.current.labels.copy()
+    labels[9, 5:9, 5:9] = 1
+    assert [event.kind for event in history.update(labels)] == ["edit"] and len(history.current) == 2
+
+
+def test_lesion_drawn_in_two_pieces_stays_one_under_the_same_and_a_grown_mask():
+    labels = np.zeros(SHAPE, np.int32)
+    labels[5:8, 5:8, 5:8] = labels[5:8, 5:8, 12:15] = 3
+    labels[15:18, 20:23, 20:23] = 5
+    history = OutlineHistory(lesions_from_labels(labels, Grid.from_spacing(SHAPE)))
+    uids = history.current.uids
+    assert history.resegment(labels > 0) == ()
+    grown = labels > 0
+    grown[8, 5:8, 5:8] = True
+    assert [event.kind for event in history.resegment(grown)] == ["edit"] and history.current.uids == uids
 
 
 @pytest.mark.parametrize(
