@@ -30,6 +30,8 @@ class DipoleDomain:
     ----------
     shape
         (z, y, x) of the padded box.
+    box, inner
+        Where the box lies in the full array, and in the padded one.
     kernel
         (z, y, x//2 + 1) float32 dipole in k-space.
     """
@@ -47,20 +49,26 @@ class DipoleDomain:
         self.box = tuple(_span(mask.any(axis=tuple(a for a in range(3) if a != axis))) for axis in range(3))
         size = tuple(s.stop - s.start for s in self.box)
         self.shape = padded_shape(size, tuple(int(np.ceil(padding_mm / d)) for d in grid.spacing_mm))
-        self._inner = tuple(slice(0, n) for n in size)
+        self.inner = tuple(slice(0, n) for n in size)
         self.kernel = dipole_kernel(self.shape, grid)
         self.mask = self.embed(mask)
 
     def embed(self, array: np.ndarray) -> np.ndarray:
         """Cut the box out of a full array and pad it with zeros; bool stays bool, all else becomes float32."""
         padded = np.zeros(self.shape, bool if array.dtype == bool else np.float32)
-        padded[self._inner] = array[self.box]
+        padded[self.inner] = array[self.box]
+        return padded
+
+    def embed_edges(self, edges: np.ndarray) -> np.ndarray:
+        """As `embed`, with 1 outside the mask: no edges there."""
+        padded = np.ones(self.shape, np.float32)
+        padded[self.inner] = edges[self.box]
         return padded
 
     def extract(self, padded: np.ndarray) -> np.ndarray:
         """Put the box back into a full float32 array of zeros; what lies outside the mask becomes 0."""
         full = np.zeros(self.full_shape, np.float32)
-        full[self.box] = padded[self._inner] * self.mask[self._inner]
+        full[self.box] = padded[self.inner] * self.mask[self.inner]
         return full
 
     def rfftn(self, array: np.ndarray) -> np.ndarray:

@@ -31,8 +31,11 @@ def edge_weight(
     (z, y, x) float32.
     """
     weight = np.ones(mask.shape, np.float32)
+    inside = mask.astype(np.float32)
+    # Blurred over the mask only: else its border would be the strongest edge and set κ.
+    share = np.maximum(ndimage.gaussian_filter(inside, BLUR_VOXELS), np.float32(1e-3))
     for values in maps:
-        blurred = ndimage.gaussian_filter(values.astype(np.float32, copy=False), BLUR_VOXELS)
+        blurred = ndimage.gaussian_filter(values * inside, BLUR_VOXELS) / share
         squared = np.empty(mask.shape, np.float32)
 
         def work(start: int, stop: int, blurred=blurred, squared=squared) -> None:

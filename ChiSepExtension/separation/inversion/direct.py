@@ -79,11 +79,16 @@ def tikhonov(
     if strength_mm2 <= 0:
         raise InputError(f"The strength {strength_mm2} of the Tikhonov penalty is not positive.", "Use 0.001 to 0.1.")
     domain = _prepare(local_field_ppm, mask, grid, padding_mm)
+    return _apply(domain, tikhonov_transfer(domain, strength_mm2), local_field_ppm, progress, cancel)
+
+
+def tikhonov_transfer(domain: DipoleDomain, strength_mm2: float) -> np.ndarray:
+    """D/(D² + strength·|∇|²) in k-space: what `tikhonov` multiplies the field with."""
     denominator = domain.gradient_spectrum()
     denominator *= np.float32(strength_mm2)
     denominator += domain.kernel**2
     denominator[0, 0, 0] = 1  # D(0) = 0: the mean is free and stays 0
-    return _apply(domain, domain.kernel / denominator, local_field_ppm, progress, cancel)
+    return domain.kernel / denominator
 
 
 def _prepare(local_field_ppm: np.ndarray, mask: np.ndarray, grid: Grid, padding_mm: float) -> DipoleDomain:

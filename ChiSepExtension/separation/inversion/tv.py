@@ -36,6 +36,7 @@ def total_variation(
     grid: Grid,
     *,
     weight: np.ndarray | None = None,
+    edges: np.ndarray | None = None,
     strength: float = STRENGTH,
     iterations: int = 150,
     tolerance: float = 5e-3,
@@ -56,6 +57,8 @@ def total_variation(
     weight
         (z, y, x) confidence in the field, proportional to its inverse standard error (the magnitude, or 1/SE). Scaled
         to a root mean square of 1 in the mask; None counts all voxels alike.
+    edges
+        (z, y, x) factor of λ, low where χ may jump (`edges.edge_weight`); None is 1 everywhere.
     strength
         λ in ppm·mm.
     iterations, tolerance
@@ -90,6 +93,9 @@ def total_variation(
     # v-update: (W²δ + ρv t)/(W² + ρv)
     share = squared_weight / (squared_weight + rho_v)
     known = share * field
+    threshold: float | np.ndarray = strength / rho_u
+    if edges is not None:
+        threshold = np.float32(threshold) * domain.embed_edges(edges)
     s_v = np.zeros_like(field)
     s_u = np.zeros((3, *domain.shape), np.float32)
     right_u = np.zeros_like(s_u)
@@ -111,7 +117,7 @@ def total_variation(
         progress((number + 1) / iterations, f"Total variation, iteration {number + 1}")
         if change <= tolerance:
             break
-        shrink_gradients([chi], [s_u], [right_u], strength / rho_u, domain.spacing_mm)
+        shrink_gradients([chi], [s_u], [right_u], threshold, domain.spacing_mm)
         s_v += predicted
         v = known + (1 - share) * s_v
         s_v -= v
