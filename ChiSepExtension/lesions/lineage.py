@@ -23,7 +23,10 @@ CHANGE_FRACTION = 0.5
 
 @dataclass(frozen=True)
 class Event:
-    """One change: ``kind`` of "edit", "split", "merge", "new", "delete", "update", "resegment", and the UIDs before and after."""
+    """One change and the UIDs before and after.
+
+    ``kind`` is "edit", "split", "merge", "new" or "delete"; "update" and "resegment" stand for several at once.
+    """
 
     kind: str
     before: tuple[str, ...]

@@ -4,10 +4,12 @@ Veins are paramagnetic (deoxygenated blood), so they are bright tubes in chi_par
 tubes from sheets and blobs (Sato et al., Med Image Anal 1998;2:143; Frangi et al., MICCAI 1998). The response is
 scaled so that a Gaussian tube at its matching width gives its contrast: the threshold is in ppm.
 
-Limits, to be told wherever the mask is shown: arteries are invisible; a vein thinner than about half a voxel, or
-parallel to a sheet such as the falx or the cortex, is missed; a thin paramagnetic band (an iron rim cut where it is
-curved, the edge of a deep grey nucleus) can look like a tube; at crossings and endings the mask has gaps. It excludes
-voxels from reference regions and marks lesions that need a look; it is no angiogram.
+Limits, to be told wherever the mask is shown. For white matter only: on a phantom head at 1 mm (blur of 1.3 mm, 4 ppb
+of noise) it holds 97 % of the vein voxels and 1 % of white matter, but also 26 to 94 % of the iron-rich nuclei of deep
+grey matter and 4 % of cortex, which are small and bright as veins are. Arteries are invisible; a vein thinner than
+about half a voxel, or parallel to the falx or the cortex, is missed; at crossings and endings there are gaps; 6 % of the
+voxels of iron rims are marked, where the rim is curved like a tube. It keeps voxels out of reference regions and marks
+lesions that need a look; it is no angiogram.
 """
 
 from __future__ import annotations
