@@ -18,6 +18,9 @@ from .network import Network
 SIDE = 48
 WAVELENGTH = 16
 
+#: Voxels at the rim that are not looked at: there the edge of the mask speaks, not the wave.
+RIM = 6
+
 #: Correlation between wave and answer that counts as following it. A trained network answers far above 0.5, a
 #: network with random weights stays near 0.
 LEAST_CORRELATION = 0.2
@@ -59,19 +62,20 @@ def _follows(engine: Engine, network: Network, mask: np.ndarray, axis: int) -> f
     position = np.arange(SIDE, dtype=np.float32).reshape([-1 if a == axis else 1 for a in range(3)])
     wave = np.where(mask, np.cos(2 * np.pi * position / WAVELENGTH), 0).astype(np.float32)
     answer = engine.run(network.weights, wave[np.newaxis], mask)[0]
-    if answer[mask].std() < 1e-6:
+    inner = _ball(RIM)
+    if answer[inner].std() < 1e-6:
         return 0.0
-    return float(np.corrcoef(wave[mask], answer[mask])[0, 1])
+    return float(np.corrcoef(wave[inner], answer[inner])[0, 1])
 
 
 def _uniform_r2prime(engine: Engine, network: Network, mask: np.ndarray) -> float:
     taken, given = network.card.inputs[0], network.card.outputs[0]
     value = (18.0 / network.card.dr_hz_per_ppm - taken.mean) / taken.std
     answer = engine.run(network.weights, np.where(mask, value, 0).astype(np.float32)[np.newaxis], mask)[0]
-    return float(np.median(answer[mask]) * given.std + given.mean) * network.card.dr_hz_per_ppm
+    return float(np.median(answer[_ball(RIM)]) * given.std + given.mean) * network.card.dr_hz_per_ppm
 
 
-def _ball() -> np.ndarray:
+def _ball(rim: int = 0) -> np.ndarray:
     centre = (SIDE - 1) / 2
     squared = sum((axis - centre) ** 2 for axis in np.ogrid[:SIDE, :SIDE, :SIDE])
-    return squared < (SIDE / 2 - 1) ** 2
+    return squared < (SIDE / 2 - 1 - rim) ** 2

@@ -85,9 +85,10 @@ def load_published(
         network = _load(role, files[role], statistics)
         if "statistics" in files:
             network.files[files["statistics"].name] = sha256(files["statistics"])
-        if probe:
-            check_role(network, files[role].name)
         networks[role] = network
+    if probe:  # last: everything that can be read off a file comes first
+        for role, network in networks.items():
+            check_role(network, files[role].name)
     return NetworkSet(name, networks)
 
 
