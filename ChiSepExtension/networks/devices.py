@@ -67,7 +67,7 @@ def query_devices() -> DeviceList:
         import torch
     except ImportError as error:
         return DeviceList((), problem=f"PyTorch is not installed ({error}).")
-    from .memory import free_bytes, host_total_bytes
+    from .memory import free_bytes, host_total_bytes, mps_total_bytes
 
     devices = []
     if torch.cuda.is_available():
@@ -76,7 +76,7 @@ def query_devices() -> DeviceList:
             devices.append(Device(f"cuda:{index}", torch.cuda.get_device_name(index), int(free), int(total)))
     if torch.backends.mps.is_available():
         device = torch.device("mps")
-        devices.append(Device("mps", "Apple GPU", free_bytes(device), int(torch.mps.recommended_max_memory())))
+        devices.append(Device("mps", "Apple GPU", free_bytes(device), mps_total_bytes()))
     description = f"{processor_name()}, {os.cpu_count()} cores"
     devices.append(Device("cpu", description, free_bytes(torch.device("cpu")), host_total_bytes()))
     return DeviceList(tuple(devices), torch_version=str(torch.__version__))

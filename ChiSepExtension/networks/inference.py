@@ -170,7 +170,13 @@ class Engine:
         refused: list[str] = []
         for device in devices:
             for slabs in LADDER:
-                output = self._attempt(job, device, slabs, refused)
+                try:
+                    output = self._attempt(job, device, slabs, refused)
+                except (NotImplementedError, RuntimeError) as error:
+                    if device.type == "cpu" or not memory.is_unsupported(error):
+                        raise
+                    refused.append(f"{device.type} lacks an operation that the network needs")
+                    break
                 if output is not None:
                     return output
                 gc.collect()  # a failed attempt's features may hang in reference cycles of its traceback

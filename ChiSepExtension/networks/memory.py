@@ -10,6 +10,9 @@ from pathlib import Path
 
 import torch
 
+#: torch 2.5 moved it out of `torch.cuda`; Intel Macs stay on 2.2.
+_OutOfMemory = getattr(torch, "OutOfMemoryError", torch.cuda.OutOfMemoryError)
+
 
 def free_bytes(device: torch.device) -> int:
     """Bytes that a run on ``device`` can count on now."""
@@ -18,9 +21,14 @@ def free_bytes(device: torch.device) -> int:
         # What torch holds from earlier runs without using it is free for this one.
         return int(free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))
     if device.type == "mps":
-        limit = torch.mps.recommended_max_memory()
-        return int(min(limit - torch.mps.current_allocated_memory(), host_free_bytes()))
+        return int(min(mps_total_bytes() - torch.mps.current_allocated_memory(), host_free_bytes()))
     return host_free_bytes()
+
+
+def mps_total_bytes() -> int:
+    """What an Apple GPU may use of the memory it shares; three quarters of it where torch is too old to tell."""
+    recommended = getattr(torch.mps, "recommended_max_memory", None)
+    return int(recommended() if recommended else 0.75 * host_total_bytes())
 
 
 def host_free_bytes() -> int:
@@ -45,12 +53,20 @@ def host_total_bytes() -> int:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """True for the ways in which torch and Python say that memory ran out."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+    if isinstance(error, MemoryError | _OutOfMemory):
         return True
     # CPU and MPS allocators, cuDNN and oneDNN raise plain RuntimeErrors; only their wording tells.
     text = str(error).lower()
     wordings = ("out of memory", "can't allocate memory", "not enough memory", "alloc_failed", "bad_alloc")
     return isinstance(error, RuntimeError) and any(wording in text for wording in wordings)
+
+
+def is_unsupported(error: BaseException) -> bool:
+    """True if the device lacks an operation (3-D layers on Apple GPUs, in older versions of torch or macOS)."""
+    if isinstance(error, NotImplementedError):
+        return True
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and ("not supported on mps" in text or "not implemented for" in text)
 
 
 def release(device: torch.device) -> None:

@@ -13,6 +13,7 @@ import re
 import shutil
 import sys
 import tempfile
+import time
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -28,6 +29,7 @@ BUNDLE = "bundle"
 
 RECORD = "installed.json"
 ACCEPTANCE = "licence-accepted.json"
+PARTIAL = ".partial-"
 
 #: File names of the published set by role, lower case; ``.pth`` alone is accepted too.
 PUBLISHED_STEMS = {"qsm": "qsmnet", "r2prime": "r2primenet", "separation": "xsepnet"}
@@ -208,7 +210,8 @@ def import_weights(
         "installed": _now(),
     }
     target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".partial-") as temporary:
+    _remove_leftovers(target.parent)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=PARTIAL) as temporary:
         folder = Path(temporary) / name
         folder.mkdir()
         for file, digest in files.items():
@@ -272,6 +275,13 @@ def _read(folder: Path) -> InstalledWeights:
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise WeightsError(f"The record {folder / RECORD} cannot be read: {error}.", "Delete that folder.") from error
+
+
+def _remove_leftovers(store: Path) -> None:
+    """Delete what killed imports left behind: partial folders that nobody has touched for an hour."""
+    for folder in store.glob(f"{PARTIAL}*"):
+        if time.time() - folder.stat().st_mtime > 3600:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _is_name(text: str) -> bool:

@@ -125,6 +125,16 @@ def test_device_without_memory_is_followed_by_the_cpu(monkeypatch, exact):
     assert len(engine.reports[0].refused) == len(inference.LADDER)
 
 
+def test_device_that_lacks_an_operation_is_followed_by_the_cpu(monkeypatch, exact):
+    # "meta" computes shapes only and cannot copy its result to the CPU: an operation that is not implemented.
+    engine = Engine("cpu", dtype="float32")
+    engine.device = torch.device("meta")
+    monkeypatch.setitem(inference.WORKSPACE, "meta", (0.5, 0))
+    monkeypatch.setattr(memory, "free_bytes", lambda device: 10**12)
+    assert np.array_equal(engine.run(network(), *case()), exact)
+    assert engine.reports[0].refused == ("meta lacks an operation that the network needs",)
+
+
 def test_same_input_gives_the_same_bits():
     x, mask = case()
     first, second = (Engine("cpu").run(network(), x, mask) for _ in range(2))

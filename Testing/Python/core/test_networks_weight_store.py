@@ -118,6 +118,22 @@ def test_interrupted_import_leaves_nothing_behind(bundle, store, monkeypatch):
     assert list(store.iterdir()) == []
 
 
+def test_killed_import_leaves_no_set_and_the_next_one_works(bundle, store):
+    code = (
+        "import os, shutil, sys; from ChiSepExtension.networks import weight_store; "
+        "shutil.copyfile = lambda a, b: (open(b, 'wb').write(b'half'), os._exit(9)); "
+        "weight_store.import_weights(sys.argv[1])"
+    )
+    root = Path(__file__).resolve().parents[3]
+    child = subprocess.run([sys.executable, "-c", code, str(bundle)], cwd=root, env=dict(os.environ), check=False)
+    assert child.returncode == 9
+    assert commands.weights_list()["weights"] == []
+    (leftover,) = store.iterdir()
+    os.utime(leftover, (0, 0))  # left behind long ago
+    commands.weights_import(bundle)
+    assert [path.name for path in store.iterdir()] == ["own-net"]
+
+
 def test_published_weights_need_the_licence_accepted_once(published):
     with pytest.raises(WeightsError, match="licence"):
         commands.weights_import(published)
