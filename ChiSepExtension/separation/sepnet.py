@@ -278,6 +278,7 @@ def _check(maps: dict[str, np.ndarray], mask: np.ndarray, grid: Grid, resolution
 
 def _described(report: Any) -> dict[str, Any]:
     check = report.precision_check
+    error = None if check is None or not np.isfinite(check.nrmse) else round(float(check.nrmse), 6)
     return {
         "network": report.network,
         "device": report.device,
@@ -285,5 +286,5 @@ def _described(report: Any) -> dict[str, Any]:
         "seconds": round(report.seconds, 3),
         "box": list(report.box),
         "refused_plans": list(report.refused),
-        "precision_nrmse": None if check is None else round(check.nrmse, 6),
+        "precision_nrmse": error,
     }

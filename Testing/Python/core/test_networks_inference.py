@@ -233,6 +233,11 @@ def test_comparison_is_in_standard_deviations_of_the_worst_channel():
     assert check.nrmse == pytest.approx(0.5 / np.sqrt(8000), rel=0.02)
 
 
+def test_comparison_with_a_constant_output_needs_the_same_constant():
+    constant = np.ones((1, 4, 4, 4))
+    assert compare(constant, constant).passed and not compare(constant + 1e-6, constant).passed
+
+
 def test_limits_of_the_precision_check():
     assert PrecisionCheck(0.009, 0.09).passed
     assert not PrecisionCheck(0.011, 0.09).passed and not PrecisionCheck(0.009, 0.11).passed

@@ -5,6 +5,8 @@ The networks of the reference are written below as functions of a state dictiona
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -263,6 +265,15 @@ def test_values_outside_the_mask_are_never_looked_at(published):
     field, r2star = np.where(mask, field, np.nan), np.where(mask, r2star, 1e9)
     dirty = separate_sepnet(field, mask, grid, published[1], r2star_hz=r2star, engine=engine)
     assert np.array_equal(clean.chi_para, dirty.chi_para)
+
+
+def test_what_was_done_goes_into_the_provenance(published):
+    field, r2star, _, mask = head((20, 22, 18))
+    maps = separate_sepnet(field, mask, Grid.from_spacing(mask.shape), published[1], r2star_hz=r2star, device="cpu")
+    parameters = json.loads(json.dumps(maps.parameters, allow_nan=False))
+    assert parameters["dr_hz_per_ppm"] == 114 and parameters["r2prime"].startswith("predicted")
+    assert len(parameters["weights"]["separation"]["sha256"]["xsepnet.pth.tar"]) == 64
+    assert [run["network"] for run in parameters["runs"]] == ["QSMnet", "R2PRIMEnet", "χ-sepnet"]
 
 
 def test_neither_rate_is_an_input_error(published):
