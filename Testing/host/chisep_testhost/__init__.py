@@ -9,7 +9,12 @@ A test that passes here shows that the module's own code runs. It does not show 
 
 from __future__ import annotations
 
-from .errors import NotInHost, strict
-from .runtime import Runtime, load_module, start, unavailable_reason
+import sys
+
+# PythonQt's enums are numbers: `status == 0` holds. PySide6 reads this once, at its first import.
+sys.pyside6_option_python_enum = 0x3
+
+from .errors import NotInHost, strict  # noqa: E402
+from .runtime import Runtime, load_module, start, unavailable_reason  # noqa: E402
 
 __all__ = ["NotInHost", "Runtime", "load_module", "start", "strict", "unavailable_reason"]

@@ -75,11 +75,13 @@ class ctkCollapsibleButton(pythonic(QtWidgets.QAbstractButton)):
 
     def sizeHint(self):
         layout = QtWidgets.QWidget.layout(self)
-        width = layout.sizeHint().width() if layout else 120
-        height = HEADER_HEIGHT if self._collapsed() or layout is None else layout.sizeHint().height()
-        return QtCore.QSize(width, height)
+        inside = layout.totalSizeHint() if layout else QtCore.QSize(120, HEADER_HEIGHT)
+        return QtCore.QSize(inside.width(), HEADER_HEIGHT) if self._collapsed() else inside
 
-    minimumSizeHint = sizeHint
+    def minimumSizeHint(self):
+        layout = QtWidgets.QWidget.layout(self)
+        folded = layout is None or self._collapsed()
+        return QtCore.QSize(80, HEADER_HEIGHT) if folded else layout.totalMinimumSize()
 
     def paintEvent(self, _event) -> None:
         painter = QtGui.QPainter(self)

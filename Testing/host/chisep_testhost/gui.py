@@ -8,10 +8,9 @@ from pathlib import Path
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
+from PySide6 import QtCore, QtWidgets
+
 from . import pythonqt
-
-from PySide6 import QtCore, QtWidgets  # isort: skip
-
 from .ctk_widgets import CTK_CLASSES
 from .errors import Refusing
 from .mrml_widgets import MRML_CLASSES, qMRMLWidget, release_scene

@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 
 from PySide6 import QtCore, QtGui, QtWidgets
+from shiboken6 import isValid
 
 from .ctk_widgets import ctkCollapsibleButton, ctkSliderWidget, stored
 from .errors import refuse
@@ -61,7 +62,7 @@ class qMRMLNodeComboBox(pythonic(QtWidgets.QWidget)):
         self._attributes: list[tuple[str, str, object]] = []
         self._options = {"noneEnabled": False, "showHidden": False, "showChildNodeTypes": True, "noneDisplay": "None"}
         self._scene, self._tags, self._names = None, [], []
-        self._busy, self._last = False, ""
+        self._busy, self._last, self._requested = False, "", ""
         self._combo = _Combo()
         row = QtWidgets.QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
@@ -128,7 +129,7 @@ class qMRMLNodeComboBox(pythonic(QtWidgets.QWidget)):
             self._fill([node for node in nodes if self._accepts(node)])
 
     def _fill(self, nodes: list) -> None:
-        current = self._current_id()
+        current = self._requested or self._current_id()
         self._busy = True
         self._combo.clear()
         if self._options["noneEnabled"]:
@@ -142,6 +143,8 @@ class qMRMLNodeComboBox(pythonic(QtWidgets.QWidget)):
         if place < 0:
             place = 0 if self._options["noneEnabled"] or nodes else -1
         self._combo.setCurrentIndex(place)
+        if self._current_id() == self._requested:
+            self._requested = ""
         self._busy = False
         self._watch_names(nodes)
         self._report()
@@ -183,6 +186,8 @@ class qMRMLNodeComboBox(pythonic(QtWidgets.QWidget)):
 
     def setCurrentNodeID(self, node_id: str) -> None:
         place = self._combo.findData(node_id or "")
+        # While a scene is read the list is behind: the choice is kept until the node is in it, as in Slicer.
+        self._requested = node_id if node_id and place < 0 else ""
         self._combo.setCurrentIndex(place if place >= 0 else (0 if self._options["noneEnabled"] else -1))
 
     currentNodeID = QtCore.Property(str, lambda self: self._current_id(), setCurrentNodeID)
@@ -328,12 +333,12 @@ def _renamed(name: str, base: type) -> type:
 
 
 def _weak(method):
-    """A VTK observer that does not keep the widget alive."""
+    """A VTK observer that does not keep the widget alive, and is silent once Qt has deleted it."""
     reference = weakref.WeakMethod(method)
 
     def call(*arguments):
         target = reference()
-        if target is not None:
+        if target is not None and isValid(target.__self__):
             target(*arguments)
 
     return call
@@ -362,4 +367,6 @@ MRML_CLASSES = {
 def release_scene() -> None:
     """Take every node combo box off the scene, so that its observers end with the test that made it."""
     for widget in list(ALIVE):
-        widget.setMRMLScene(None)
+        if isValid(widget):
+            widget.setMRMLScene(None)
+    ALIVE.clear()

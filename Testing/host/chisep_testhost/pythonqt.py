@@ -8,17 +8,30 @@ so code that uses PySide6 in its own manner is not disturbed.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import inspect
 import logging
 import sys
 from collections.abc import Callable
 
-# PythonQt's enums are numbers: `status == 0` holds. PySide6 reads this before its first import.
-sys.pyside6_option_python_enum = 0x3
+from PySide6 import QtCore, QtGui, QtWidgets
 
-from PySide6 import QtCore, QtGui, QtWidgets  # noqa: E402
+from .errors import refuse
 
-from .errors import refuse  # noqa: E402
+if sys.version_info < (3, 12):
+    # PySide6 drops references to None, True and False without taking them first, which is harmless since Python 3.12,
+    # where they are immortal, and ends the process before ("bool_dealloc"). A head start of references makes up for it.
+    for _shared in (None, True, False):
+        ctypes.c_ssize_t.from_address(id(_shared)).value += 1 << 40
+
+if QtCore.Qt.CheckState.Checked != 2:
+    raise ImportError("PySide6 was imported before chisep_testhost, which asks it for enums that are numbers")
+
+if sys.version_info < (3, 12):
+    # PySide6 6.12 counts on immortal constants, which Python has since 3.12: every call that returns one takes a
+    # reference from it, and at zero the process dies. A thousand million more cannot be used up.
+    for constant in (None, True, False):
+        ctypes.c_ssize_t.from_address(id(constant)).value += 1_000_000_000
 
 # Virtual in C++: a property of this name would replace the method that Qt calls.
 VIRTUAL = {"sizeHint", "minimumSizeHint", "event", "singleShot", "objectName"}
@@ -143,10 +156,14 @@ def _adapter(slot: Callable, count: int) -> Callable:
         positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
         count = min(count, len(positional))
 
-    def call(*arguments):
-        slot(*arguments[:count])
-
-    return call
+    # PySide6 chooses among `clicked()` and `clicked(bool)` by the number of parameters: it must be the exact one.
+    return (
+        lambda: slot(),
+        lambda a: slot(a),
+        lambda a, b: slot(a, b),
+        lambda a, b, c: slot(a, b, c),
+        lambda a, b, c, d: slot(a, b, c, d),
+    )[count]
 
 
 class Borrowed:
