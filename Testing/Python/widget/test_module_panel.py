@@ -1,0 +1,340 @@
+"""The real module file and .ui on the host: what a user sees and clicks, from loading to maps, errors and scenes."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import sys
+import time
+from pathlib import Path
+
+import chisep_testhost
+import numpy as np
+import pytest
+import slicer
+from slicer.util import arrayFromVolume
+
+from ChiSepExtension.geometry import Grid
+from ChiSepExtension.mrml.echoes import echo_sequence
+from ChiSepExtension.mrml.layout import LAYOUT_ID, composite_of
+from ChiSepExtension.mrml.sample import add_simulated_head
+from ChiSepExtension.mrml.volumes import set_array
+from ChiSepExtension.ui import separation_run
+from ChiSepExtension.volume_io import write_volume
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+MODULE_FILE = REPOSITORY / "ChiSepModule" / "ChiSepModule.py"
+CONTROLS = ("QPushButton", "QComboBox", "QLineEdit", "QDoubleSpinBox", "QCheckBox", "qMRMLNodeComboBox", "QListWidget")
+
+
+@pytest.fixture
+def widget(host):
+    """The module's widget, entered. Afterwards the host leaves and unloads it as when Slicer exits."""
+    chisep_testhost.load_module(MODULE_FILE)
+    slicer.util.selectModule("ChiSepModule")
+    return slicer.modules.ChiSepModuleWidget
+
+
+def wait_until(condition, seconds=60.0):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        slicer.app.processEvents()
+        time.sleep(0.005)
+
+
+@pytest.fixture
+def quick(monkeypatch, tmp_path):
+    """A stand-in for Slicer's Python that answers at once: chi_para rises along x to 0.1 ppm, chi_dia is half of it."""
+    if os.name == "nt":
+        pytest.skip("the stand-in is a script with a shebang line")
+    path = tmp_path / "python-stand-in"
+    path.write_text(f"#!{sys.executable}\n{QUICK}", encoding="utf-8")
+    path.chmod(path.stat().st_mode | stat.S_IEXEC)
+    monkeypatch.setattr(separation_run, "pythonExecutable", lambda: str(path))
+
+
+QUICK = """
+import json, sys
+from pathlib import Path
+import numpy as np
+folder = Path(sys.argv[2]).parent
+shape = np.load(folder / "magnitude.npy", mmap_mode="r").shape[1:]
+para = np.broadcast_to(np.linspace(0, 0.1, shape[2], dtype="f4"), shape)
+maps = {"chi_para": para, "chi_dia": para / 2, "chi_total": para / 2, "mask": np.ones(shape, bool)}
+(folder / "maps").mkdir()
+for name, array in maps.items():
+    np.save(folder / "maps" / f"{name}.npy", array)
+(folder / "maps" / "provenance.json").write_text(json.dumps({"warnings": ["R2 was not measured"]}))
+print(json.dumps({"event": "done", "maps": {n: f"{n}.npy" for n in maps}, "provenance": "provenance.json"}), flush=True)
+"""
+
+
+def choose_scan(widget):
+    """Five echoes of noise: enough for everything that is not about numbers."""
+    grid, rng, times = Grid.from_spacing((6, 8, 10), (4, 2, 2)), np.random.default_rng(0), [0.005, 0.011, 0.017]
+    shape, scene = (len(times), *grid.shape), slicer.mrmlScene
+    magnitude = echo_sequence(scene, "sub-01 magnitude", rng.uniform(1, 9, shape), grid, times, field_strength_t=7)
+    phase = echo_sequence(scene, "sub-01 phase", rng.uniform(-np.pi, np.pi, shape), grid, times)
+    widget.ui.magnitudeSelector.setCurrentNode(magnitude)
+    widget.ui.phaseSelector.setCurrentNode(phase)
+    return magnitude, phase
+
+
+def choose_simulated_head(widget):
+    scan = add_simulated_head(slicer.mrmlScene, spacing_mm=4.0)
+    widget.ui.magnitudeSelector.setCurrentNode(scan.magnitude)
+    widget.ui.phaseSelector.setCurrentNode(scan.phase)
+    return scan
+
+
+def apply_and_wait(widget):
+    widget.ui.applyButton.click()
+    assert widget.panel.run.isRunning, widget.ui.messageLabel.text
+    wait_until(lambda: not widget.panel.run.isRunning)
+
+
+def test_every_parameter_has_its_control(widget):
+    """`weights` is a path that is kept as text, so that none is an empty line and not ".": it is bound by hand."""
+    bound = {w.property("SlicerParameterName") for w in vars(widget.ui).values() if hasattr(w, "property")}
+    assert set(widget.panel.parameters.allParameters) - bound == {"weights"}
+
+
+def test_every_control_has_a_tooltip(widget):
+    for name, control in vars(widget.ui).items():
+        if control.className() in CONTROLS and not name.startswith("qt_"):
+            assert control.toolTip, f"{name} has no tooltip"
+
+
+def test_research_use_is_always_visible(widget):
+    assert widget.ui.noticeLabel.text == "Research use only — not for diagnosis"
+    for name in ("inputsButton", "outputsButton", "advancedButton", "displayButton", "logButton"):
+        getattr(widget.ui, name).collapsed = True
+    assert widget.ui.noticeLabel.isVisibleTo(widget.parent)
+
+
+def test_apply_says_why_it_is_disabled(widget):
+    assert not widget.ui.applyButton.enabled
+    assert "magnitude and phase" in widget.ui.applyButton.toolTip
+    _, phase = choose_scan(widget)
+    widget.ui.phaseSelector.setCurrentNode(None)
+    assert widget.ui.applyButton.toolTip.startswith("Choose phase")
+    widget.ui.phaseSelector.setCurrentNode(phase)
+    assert widget.ui.applyButton.enabled
+    widget.ui.echoTimesEdit.text = "5, 11"
+    assert not widget.ui.applyButton.enabled
+    assert "3 echoes but 2 echo times" in widget.ui.applyButton.toolTip
+
+
+def test_echo_times_and_field_come_with_the_magnitude(widget):
+    choose_scan(widget)
+    assert widget.ui.echoTimesEdit.text == "5, 11, 17"
+    assert widget.ui.fieldStrengthSpinBox.value == 7
+
+
+def test_method_that_needs_r2_asks_for_it(widget):
+    choose_scan(widget)
+    widget.panel.parameters.method = "sepnet-r2prime"
+    assert "R2 map" in widget.ui.applyButton.toolTip
+    assert not widget.ui.applyButton.enabled
+
+
+def test_click_on_apply_computes_selects_and_shows(widget):
+    scan = choose_simulated_head(widget)
+    apply_and_wait(widget)
+    para = widget.ui.chiParaSelector.currentNode()
+    assert para.GetName() == "simulated-head chi-para"
+    assert arrayFromVolume(para).max() > 0.02
+    assert para.GetNodeReference("ChiSep.magnitude") is scan.magnitude
+    assert widget.ui.applyButton.text == "Apply"
+    assert widget.ui.stageLabel.text == "Done"
+    assert slicer.app.layoutManager().layout == LAYOUT_ID
+    shown = slicer.mrmlScene.GetNodeByID(composite_of(slicer.mrmlScene, "ChiSepPara").GetForegroundVolumeID())
+    assert shown.GetName() == "simulated-head chi-para [ppb]"
+    assert "R2′ was not measured" in widget.ui.messageLabel.text
+    assert "ChiSepModuleLogic().process(magnitude=" in widget.ui.logText.toPlainText()
+
+    before = slicer.mrmlScene.GetNumberOfNodes()
+    apply_and_wait(widget)
+    assert slicer.mrmlScene.GetNumberOfNodes() == before
+    assert widget.ui.chiParaSelector.currentNode() is para
+
+
+def test_preset_changes_the_window_of_shown_maps(widget, quick):
+    choose_scan(widget)
+    apply_and_wait(widget)
+    copy = slicer.mrmlScene.GetNodeByID(composite_of(slicer.mrmlScene, "ChiSepDia").GetForegroundVolumeID())
+    assert copy.GetDisplayNode().GetWindowLevelMax() == 100
+    widget.panel.parameters.preset = "Lesion"
+    assert copy.GetDisplayNode().GetWindowLevelMax() == 60
+
+
+def test_leaving_brings_the_layout_back(widget, quick):
+    before = slicer.app.layoutManager().layout
+    choose_scan(widget)
+    apply_and_wait(widget)
+    slicer.util.selectModule("")
+    assert slicer.app.layoutManager().layout == before
+    slicer.util.selectModule("ChiSepModule")
+    assert slicer.app.layoutManager().layout == LAYOUT_ID
+
+
+def test_scene_save_and_load_brings_selection_and_views(widget, quick, tmp_path):
+    choose_scan(widget)
+    widget.panel.parameters.preset = "Lesion"
+    apply_and_wait(widget)
+    before = arrayFromVolume(widget.ui.chiParaSelector.currentNode()).copy()
+    path = str(tmp_path / "scene.mrb")
+    assert slicer.util.saveScene(path)
+    shown = slicer.mrmlScene.GetNodeByID(composite_of(slicer.mrmlScene, "ChiSepPara").GetForegroundVolumeID())
+    assert shown.GetName().endswith("[ppb]")  # the views are as before the save
+    slicer.mrmlScene.Clear(0)
+    assert not widget.ui.applyButton.enabled
+    slicer.util.loadScene(path)
+    assert widget.ui.magnitudeSelector.currentNode().GetName() == "sub-01 magnitude"
+    assert np.array_equal(arrayFromVolume(widget.ui.chiParaSelector.currentNode()), before)
+    assert widget.ui.presetComboBox.currentText == "Lesion"
+    assert widget.ui.applyButton.enabled
+    shown = slicer.mrmlScene.GetNodeByID(composite_of(slicer.mrmlScene, "ChiSepPara").GetForegroundVolumeID())
+    assert shown.GetName() == "sub-01 chi-para [ppb]"
+
+
+def test_reset_brings_defaults_and_removes_nothing(widget):
+    magnitude, _ = choose_scan(widget)
+    widget.panel.parameters.method = "iterative"
+    widget.ui.drAutomaticCheckBox.checked = False
+    widget.ui.resetButton.click()
+    assert widget.ui.magnitudeSelector.currentNode() is None
+    assert widget.panel.parameters.method == "closed-form"
+    assert widget.ui.drAutomaticCheckBox.checked
+    assert not widget.ui.drParaSpinBox.enabled
+    assert magnitude.GetScene() is slicer.mrmlScene
+
+
+def test_load_fills_everything(widget, tmp_path):
+    grid, rng = Grid.from_spacing((6, 8, 8), (2, 1, 1)), np.random.default_rng(0)
+    for n, echo_time in enumerate((0.005, 0.01, 0.015), start=1):
+        for part, low, high in (("mag", 10, 100), ("phase", -np.pi, np.pi)):
+            stem = tmp_path / f"sub-03_echo-{n}_part-{part}_MEGRE"
+            write_volume(f"{stem}.nii.gz", rng.uniform(low, high, grid.shape).astype(np.float32), grid)
+            sidecar = {"EchoTime": echo_time, "MagneticFieldStrength": 7}
+            Path(f"{stem}.json").write_text(json.dumps(sidecar))
+    widget.ui.folderPath.currentPath = str(tmp_path)
+    widget.ui.loadButton.click()
+    assert widget.ui.magnitudeSelector.currentNode().GetName() == "sub-03_MEGRE magnitude"
+    assert widget.ui.phaseSelector.currentNode().GetName() == "sub-03_MEGRE phase"
+    assert widget.ui.echoTimesEdit.text == "5, 10, 15"
+    assert widget.ui.fieldStrengthSpinBox.value == 7
+    assert widget.ui.applyButton.enabled, widget.ui.applyButton.toolTip
+
+
+def test_load_of_a_wrong_folder_is_told(widget, tmp_path):
+    widget.ui.folderPath.currentPath = str(tmp_path)
+    widget.ui.loadButton.click()
+    assert "holds no multi-echo scan" in widget.ui.messageLabel.text
+
+
+def test_echoes_are_picked_from_loaded_volumes(widget):
+    grid = Grid.from_spacing((4, 4, 4))
+    for n in (1, 2, 10):
+        for part in ("mag", "phase"):
+            node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", f"gre_{part}_echo{n}")
+            set_array(node, np.full(grid.shape, n, np.float32), grid)
+    widget.ui.echoTimesEdit.text = "5, 10, 15"
+    widget.ui.volumesGroup.collapsed = False
+    rows = [widget.ui.volumeList.item(row) for row in range(widget.ui.volumeList.count)]
+    for row in rows:
+        row.setSelected("mag" in row.text())
+    widget.ui.useAsMagnitudeButton.click()
+    magnitude = widget.ui.magnitudeSelector.currentNode()
+    assert [arrayFromVolume(magnitude.GetNthDataNode(n)).max() for n in range(3)] == [1, 2, 10]
+    assert widget.ui.echoTimesEdit.text == "5, 10, 15"
+
+
+def test_readout_is_in_ppb_and_goes_when_the_cursor_leaves(widget, quick):
+    choose_scan(widget)
+    apply_and_wait(widget)
+    para = widget.ui.chiParaSelector.currentNode()
+    array = arrayFromVolume(para)
+    k, j, i = np.unravel_index(array.argmax(), array.shape)
+    import vtk
+
+    matrix = vtk.vtkMatrix4x4()
+    para.GetIJKToRASMatrix(matrix)
+    ras = matrix.MultiplyPoint((int(i), int(j), int(k), 1))[:3]
+    crosshair = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLCrosshairNode")
+    crosshair.SetCursorPositionRAS(ras)
+    assert widget.ui.readoutLabel.text.startswith(f"χ-para {1e3 * array.max():.0f} ppb")
+    crosshair.SetCursorPositionInvalid()
+    assert widget.ui.readoutLabel.text == "—"
+
+
+def test_panel_is_made_without_a_main_window(host):
+    chisep_testhost.load_module(MODULE_FILE)
+    with host.no_main_window():
+        panel = slicer.modules.chisepmodule.widgetRepresentation()
+        panel.enter()
+        assert not panel.self().ui.applyButton.enabled
+        panel.exit()
+
+
+def test_module_runs_its_own_test(widget):
+    slicer.modules.ChiSepModuleInstance.runTest()
+
+
+def test_failure_of_a_run_is_shown_and_apply_comes_back(widget, monkeypatch, tmp_path):
+    choose_scan(widget)
+    monkeypatch.setattr(separation_run, "pythonExecutable", lambda: str(tmp_path / "no-such-python"))
+    widget.ui.applyButton.click()
+    wait_until(lambda: not widget.panel.run.isRunning)
+    assert "could not be started" in widget.ui.messageLabel.text
+    assert widget.ui.stageLabel.text == "Failed"
+    assert widget.ui.applyButton.text == "Apply"
+    assert widget.ui.applyButton.enabled
+
+
+def test_apply_becomes_cancel_and_cancel_leaves_the_scene_alone(widget, monkeypatch, tmp_path):
+    choose_scan(widget)
+    path = tmp_path / "slow"
+    path.write_text(f"#!{sys.executable}\nimport time; time.sleep(60)")
+    path.chmod(path.stat().st_mode | stat.S_IEXEC)
+    monkeypatch.setattr(separation_run, "pythonExecutable", lambda: str(path))
+    before = slicer.mrmlScene.GetNumberOfNodes()
+    widget.ui.applyButton.click()
+    assert widget.ui.applyButton.text == "Cancel"
+    assert widget.ui.progressBar.isVisibleTo(widget.parent)
+    for _ in range(20):
+        slicer.app.processEvents()
+    began = time.monotonic()
+    widget.ui.applyButton.click()
+    wait_until(lambda: not widget.panel.run.isRunning)
+    assert time.monotonic() - began < 2
+    assert widget.ui.stageLabel.text.startswith("Cancelled")
+    assert slicer.mrmlScene.GetNumberOfNodes() == before
+
+
+def test_closing_the_scene_ends_the_run_and_the_panel_is_ready_again(widget, quick):
+    choose_scan(widget)
+    widget.ui.applyButton.click()
+    slicer.mrmlScene.Clear(0)
+    assert not widget.logic.isRunning
+    assert widget.ui.applyButton.text == "Apply"
+    choose_scan(widget)
+    apply_and_wait(widget)
+    assert widget.ui.chiParaSelector.currentNode() is not None
+
+
+def test_reload_during_a_run_ends_it_and_reads_the_package_again(widget, quick, monkeypatch):
+    for name in [name for name in sys.modules if name.partition(".")[0] == "ChiSepExtension"]:
+        monkeypatch.setitem(sys.modules, name, sys.modules[name])  # put back for the tests that come after
+    choose_scan(widget)
+    widget.ui.applyButton.click()
+    old, package = widget.logic, sys.modules["ChiSepExtension.mrml.maps"]
+    widget.onReload()
+    assert not old.isRunning
+    assert sys.modules["ChiSepExtension.mrml.maps"] is not package
+    new = slicer.modules.ChiSepModuleWidget
+    assert new is not widget
+    assert new.ui.magnitudeSelector.currentNode().GetName() == "sub-01 magnitude"
+    assert new.ui.applyButton.enabled
