@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 
 from .cortex import (
@@ -25,6 +27,19 @@ ORIGIN_RAS_MM = np.array([0.0, 12.0, -2.0], np.float32)
 
 #: Box (RAS mm) that holds the head down to a neck stub, and the bottom of what `Anatomy.labels` knows of the neck.
 HEAD_BOX_RAS_MM = ((-96.0, -118.0, -170.0), (96.0, 122.0, 102.0))
+
+
+class AnatomyModel(Protocol):
+    """What a head needs to know of its anatomy, procedural or from a label map."""
+
+    def to_brain(self, points_ras: np.ndarray) -> np.ndarray:
+        """Brain coordinates (mm, origin near the anterior commissure) of (n, 3) RAS points."""
+
+    def to_ras(self, points_brain: np.ndarray) -> np.ndarray:
+        """RAS points of (n, 3) brain coordinates."""
+
+    def labels(self, points_ras: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Labels (n,) uint8 and brain membership (n,) bool of (n, 3) RAS points."""
 
 
 class Anatomy:

@@ -49,6 +49,29 @@ def ventricle_distance(points: np.ndarray) -> np.ndarray:
     return np.maximum(lateral, _SEPTUM_HALF_WIDTH - folded[:, 0])
 
 
+class _Painter:
+    """Writes labels where a distance, roughened a little, is negative; boxes on the folded points keep it cheap."""
+
+    def __init__(self, labels: np.ndarray, points: np.ndarray, wobble: RandomField | None = None) -> None:
+        self.labels = labels
+        self.folded = mirrored(points)
+        self._rough = np.zeros(len(points), np.float32) if wobble is None else 0.5 * wobble(points)
+
+    def __call__(
+        self,
+        label: Label,
+        distance: Callable[[np.ndarray], np.ndarray],
+        low: tuple[float, float, float],
+        high: tuple[float, float, float],
+        only: np.ndarray | None = None,
+    ) -> None:
+        box = inside_box(self.folded, low, high)
+        if only is not None:
+            box = box[only[box]]
+        if len(box):
+            self.labels[box[distance(self.folded[box]) + self._rough[box] < 0]] = label
+
+
 def paint_deep_structures(labels: np.ndarray, points: np.ndarray, wobble: RandomField) -> None:
     """Write tracts, nuclei and ventricles into ``labels`` of points in the brain.
 
@@ -57,55 +80,76 @@ def paint_deep_structures(labels: np.ndarray, points: np.ndarray, wobble: Random
     near = inside_box(points, (-50, -85, -50), (50, 45, 40))
     points = points[near]
     part = labels[near]
-    folded = mirrored(points)
-    rough = 0.5 * wobble(points)
-    white = np.isin(part, WHITE_MATTER_LABELS)
-
-    def paint(
-        label: Label, distance: Callable[[np.ndarray], np.ndarray], low, high, only: np.ndarray | None = None
-    ) -> None:
-        box = inside_box(folded, low, high)
-        if len(box):
-            hit = distance(folded[box]) + rough[box] < 0
-            if only is not None:
-                hit &= only[box]
-            part[box[hit]] = label
-
+    paint = _Painter(part, points, wobble)
+    folded = paint.folded
     # White matter fills the space between the nuclei, wherever the folded surface came close to it.
     paint(Label.WHITE_MATTER, _core, (0, -48, -14), (37, 36, 36))
-    white |= part == Label.WHITE_MATTER
+    white = np.isin(part, WHITE_MATTER_LABELS)
     _paint_callosum(part, points, folded)
-    paint(Label.SAGITTAL_STRATUM, _stratum, (20, -80, -16), (48, -15, 32), white)
-    paint(Label.CAPSULE_ANTERIOR, _capsule_anterior, (8, 0, -6), (30, 30, 20), white)
-    paint(Label.CAPSULE_POSTERIOR, _capsule_posterior, (10, -28, -6), (36, 2, 22), white)
+    _paint_tracts(paint, white)
     paint(Label.BRAIN_STEM, lambda p: ellipsoid(p, (0, -24, -9), (13, 12, 10)), (0, -40, -20), (18, -8, 0), white)
     paint(Label.PEDUNCLE, lambda p: tube(p, *_PEDUNCLE), (0, -36, -58), (28, -8, 4))
     paint(Label.CORTEX, _claustrum, (26, -22, -12), (38, 24, 16), white)
     paint(Label.HIPPOCAMPUS, lambda p: tube(p, *_HIPPOCAMPUS), (14, -42, -28), (36, 0, 4))
-    paint(
-        Label.HIPPOCAMPUS, lambda p: ellipsoid(p, (22, -3, -18), (7, 7, 6.5)), (12, -12, -28), (32, 8, -8)
-    )  # amygdala
-    paint(Label.CORTEX, lambda p: ellipsoid(p, (4, -3, -10), (4, 9, 4)), (0, -16, -16), (10, 8, -4))  # hypothalamus
+    paint(Label.HIPPOCAMPUS, _amygdala, (12, -12, -28), (32, 8, -8))
+    paint(Label.CORTEX, _hypothalamus, (0, -16, -16), (10, 8, -4))
     paint(Label.PUTAMEN, _putamen, (12, -26, -14), (38, 26, 16))
     paint(Label.PALLIDUM, _pallidum, (8, -18, -10), (28, 10, 10))
     paint(Label.ACCUMBENS, lambda p: ellipsoid(p, (11, 11, -6), (5, 5.5, 4)), (4, 2, -12), (18, 20, 0))
     paint(Label.CAUDATE, lambda p: tube(p, *_CAUDATE), (3, -42, -8), (40, 28, 26))
     paint(Label.THALAMUS, lambda p: ellipsoid(p, (11, -18, 8), (8.5, 14.5, 8.5), 22), (0, -38, -4), (28, 2, 20))
     paint(Label.PULVINAR, lambda p: ellipsoid(p, (16.5, -28.5, 7), (7.5, 6, 7)), (6, -38, -4), (28, -20, 18))
-    paint(
-        Label.SUBTHALAMIC_NUCLEUS,
-        lambda p: ellipsoid(p, (11, -12.5, -7.7), (6, 2.6, 2.9), -35),
-        (2, -22, -12),
-        (20, -4, -3),
-    )
-    paint(
-        Label.SUBSTANTIA_NIGRA, lambda p: ellipsoid(p, (9.5, -17, -14), (7.6, 2.7, 5), -45), (1, -26, -22), (20, -8, -8)
-    )
-    paint(Label.RED_NUCLEUS, lambda p: ellipsoid(p, (5, -19.5, -9.5), (4.1, 4.5, 4.8)), (0, -26, -16), (11, -12, -3))
+    _paint_midbrain_nuclei(paint)
     paint(Label.DENTATE, lambda p: _dentate(p, wobble), (3, -74, -44), (28, -44, -24))
     _paint_fluid(part, points, folded)
     paint(Label.CHOROID_PLEXUS, lambda p: tube(p, *_CHOROID), (8, -50, 5), (30, -5, 22), part == Label.CSF)
     labels[near] = part
+
+
+def paint_named_tracts(labels: np.ndarray, points: np.ndarray, white: np.ndarray) -> None:
+    """Internal capsule and sagittal stratum within ``white``, for anatomies that know white matter alone."""
+    _paint_tracts(_Painter(labels, points), white)
+
+
+def paint_small_nuclei(
+    labels: np.ndarray, points: np.ndarray, wobble: RandomField, stem: np.ndarray, cerebellum: np.ndarray
+) -> None:
+    """Red nucleus, substantia nigra and subthalamic nucleus within ``stem``, dentate within ``cerebellum`` (bool)."""
+    paint = _Painter(labels, points, wobble)
+    _paint_midbrain_nuclei(paint, stem)
+    paint(Label.DENTATE, lambda p: _dentate(p, wobble), (3, -74, -44), (28, -44, -24), cerebellum)
+
+
+def _paint_tracts(paint: _Painter, white: np.ndarray) -> None:
+    paint(Label.SAGITTAL_STRATUM, _stratum, (20, -80, -16), (48, -15, 32), white)
+    paint(Label.CAPSULE_ANTERIOR, _capsule_anterior, (8, 0, -6), (30, 30, 20), white)
+    paint(Label.CAPSULE_POSTERIOR, _capsule_posterior, (10, -28, -6), (36, 2, 22), white)
+
+
+def _paint_midbrain_nuclei(paint: _Painter, only: np.ndarray | None = None) -> None:
+    paint(Label.SUBTHALAMIC_NUCLEUS, _subthalamic, (2, -22, -12), (20, -4, -3), only)
+    paint(Label.SUBSTANTIA_NIGRA, _nigra, (1, -26, -22), (20, -8, -8), only)
+    paint(Label.RED_NUCLEUS, _red_nucleus, (0, -26, -16), (11, -12, -3), only)
+
+
+def _amygdala(p: np.ndarray) -> np.ndarray:
+    return ellipsoid(p, (22, -3, -18), (7, 7, 6.5))
+
+
+def _hypothalamus(p: np.ndarray) -> np.ndarray:
+    return ellipsoid(p, (4, -3, -10), (4, 9, 4))
+
+
+def _subthalamic(p: np.ndarray) -> np.ndarray:
+    return ellipsoid(p, (11, -12.5, -7.7), (6, 2.6, 2.9), -35)
+
+
+def _nigra(p: np.ndarray) -> np.ndarray:
+    return ellipsoid(p, (9.5, -17, -14), (7.6, 2.7, 5), -45)
+
+
+def _red_nucleus(p: np.ndarray) -> np.ndarray:
+    return ellipsoid(p, (5, -19.5, -9.5), (4.1, 4.5, 4.8))
 
 
 def _core(p: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ from scipy.ndimage import gaussian_filter
 from ..errors import InputError
 from ..geometry import Grid
 from ..progress import NEVER, CancelToken, Progress, silent
-from .anatomy import Anatomy
+from .anatomy import Anatomy, AnatomyModel
 from .ms_lesions import NAWM_DIA_FACTOR, Lesion, lesion_voxels, make_lesions, may_cover
 from .random_fields import RandomField
 from .shapes import ellipsoid
@@ -114,6 +114,7 @@ def make_head(
     spacing_mm: float | tuple[float, float, float] = 1.2,
     rotation: np.ndarray | None = None,
     *,
+    anatomy: AnatomyModel | None = None,
     seed: int = 0,
     lesions: int = 24,
     dr_para: float = DEFAULT_DR,
@@ -124,7 +125,7 @@ def make_head(
     progress: Progress = silent,
     cancel: CancelToken = NEVER,
 ) -> Head:
-    """The procedural head of one seed, sampled on a grid.
+    """The head of one seed, sampled on a grid.
 
     The anatomy is a function of RAS position, so grids that are flipped, permuted, turned or of other voxel size show
     the same object. It is not symmetric: a calcification right frontal, more lesions left, a dominant right
@@ -134,6 +135,8 @@ def make_head(
     ----------
     grid, spacing_mm, rotation
         A `Grid`, or what `default_grid` makes one of: shape (z, y, x), voxel size (z, y, x) in mm, 3x3 rotation.
+    anatomy
+        Shape of the head; by default the procedural one of the seed. See `label_maps.LabelMapAnatomy` for another.
     seed
         Same seed, same head.
     lesions
@@ -154,7 +157,8 @@ def make_head(
     """
     if not isinstance(grid, Grid):
         grid = default_grid(grid, spacing_mm, rotation)
-    anatomy = Anatomy(seed)
+    procedural = anatomy is None
+    anatomy = Anatomy(seed) if anatomy is None else anatomy
     labels, brain = sample_labels(anatomy, grid, progress=lambda f, m: progress(0.55 * f, m), cancel=cancel)
     if not brain.any():
         raise InputError(
@@ -163,7 +167,8 @@ def make_head(
     _paint_marker(labels, brain, anatomy, grid)
     progress(0.6, "Lesions and veins")
     drawn = make_lesions(anatomy, np.random.default_rng([seed, 2]), lesions) if lesions else []
-    vessels = make_veins(anatomy, np.random.default_rng([seed, 3]))
+    surface = {} if procedural else {"cortical": 0, "sinuses": False}
+    vessels = make_veins(anatomy, np.random.default_rng([seed, 3]), **surface)
     vessels += [lesion.vein() for lesion in drawn if lesion.central_vein]
     cancel.check()
     maps = _tissue_maps(labels, np.random.default_rng([seed, 4]), value_spread)
@@ -181,14 +186,14 @@ def make_head(
     cancel.check()
     head = _assemble(grid, labels, brain, maps, partial_volume, dr_para, dr_dia)
     head.lesion_labels, head.lesion_types, head.lesions = lesion_labels, lesion_types, drawn
-    head.provenance = {"phantom": "procedural head", "seed": seed, "lesions": len(drawn)}
+    head.provenance = {"phantom": "procedural head" if procedural else "label map", "seed": seed, "lesions": len(drawn)}
     head.chi_beyond = lambda other: lookup("chi_total_ppb")[sample_labels(anatomy, other)[0]] / np.float32(1000)
     progress(1.0, "Head ready")
     return head
 
 
 def sample_labels(
-    anatomy: Anatomy, grid: Grid, *, progress: Progress = silent, cancel: CancelToken = NEVER
+    anatomy: AnatomyModel, grid: Grid, *, progress: Progress = silent, cancel: CancelToken = NEVER
 ) -> tuple[np.ndarray, np.ndarray]:
     """Labels (uint8) and brain mask (bool) of an anatomy on a grid, slab by slab."""
     labels = np.zeros(grid.shape, np.uint8)
@@ -210,7 +215,7 @@ def _points(grid: Grid, flat_index: np.ndarray) -> np.ndarray:
     return grid.index_to_ras(np.stack(np.unravel_index(flat_index, grid.shape), axis=-1)).astype(np.float32)
 
 
-def _paint_marker(labels: np.ndarray, brain: np.ndarray, anatomy: Anatomy, grid: Grid) -> None:
+def _paint_marker(labels: np.ndarray, brain: np.ndarray, anatomy: AnatomyModel, grid: Grid) -> None:
     centre = anatomy.to_ras(np.array([MARKER_CENTRE], np.float32))[0]
     where = np.flatnonzero(brain)
     points = _points(grid, where)

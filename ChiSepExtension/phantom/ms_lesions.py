@@ -12,7 +12,7 @@ from enum import IntEnum
 import numpy as np
 
 from ..geometry import Grid
-from .anatomy import Anatomy
+from .anatomy import AnatomyModel
 from .deep_structures import ventricle_distance
 from .random_fields import RandomField
 from .shapes import ellipsoid
@@ -91,7 +91,12 @@ class Lesion:
 
 
 def make_lesions(
-    anatomy: Anatomy, generator: np.random.Generator, count: int = 24, *, spread: float = 0.2, left_share: float = 0.65
+    anatomy: AnatomyModel,
+    generator: np.random.Generator,
+    count: int = 24,
+    *,
+    spread: float = 0.2,
+    left_share: float = 0.65,
 ) -> list[Lesion]:
     """Draw ``count`` lesions; from 7 on every type occurs.
 
@@ -153,7 +158,7 @@ def make_lesions(
 
 
 def _find_place(
-    anatomy: Anatomy, generator: np.random.Generator, others: list[Lesion], radius: float, left_share: float
+    anatomy: AnatomyModel, generator: np.random.Generator, others: list[Lesion], radius: float, left_share: float
 ) -> tuple[np.ndarray, np.ndarray] | None:
     """A free spot in white matter and the lesion's axes there; None after 60 vain tries."""
     site = generator.choice(3, p=(0.6, 0.27, 0.13))

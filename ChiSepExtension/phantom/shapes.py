@@ -22,7 +22,9 @@ def ellipsoid(points: np.ndarray, centre: Triple, radii: Triple, turn_z_deg: flo
     k0 = np.sqrt(np.einsum("ij,ij->i", d, d))
     d /= np.asarray(radii, np.float32)
     k1 = np.sqrt(np.einsum("ij,ij->i", d, d))
-    return k0 * (k0 - 1) / np.maximum(k1, 1e-6)
+    # At the very centre both lengths vanish; their ratio stays between the semi-axes.
+    ratio = np.where(k0 > 1e-6, k0 / np.maximum(k1, 1e-12), np.float32(min(radii)))
+    return ratio * (k0 - 1)
 
 
 def ellipsoid_normal(points: np.ndarray, centre: Triple, radii: Triple) -> np.ndarray:

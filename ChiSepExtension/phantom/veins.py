@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..geometry import Grid
-from .anatomy import Anatomy
+from .anatomy import AnatomyModel
 from .cortex import CEREBRUM_CENTRE, cerebellum_distance, cerebrum_distance
 from .shapes import spline
 
@@ -23,17 +23,17 @@ class Vessel:
 
 # x, y, z, radius in brain coordinates, right side; the left one is its mirror image, a little thinner.
 _DEEP = (
-    ((2, -4, 11, 0.8), (2.5, -18, 15.5, 1.0), (2.5, -32, 14, 1.1), (0.5, -41, 9, 1.3)),  # internal cerebral
-    ((20, -14, 22, 0.4), (13, -2, 15, 0.6), (6, 1, 12, 0.8), (2, -4, 11, 0.8)),  # thalamostriate
-    ((9, 27, 12, 0.4), (3, 14, 12, 0.5), (2, 2, 11, 0.7), (2, -4, 11, 0.8)),  # septal
-    ((14, -2, -13, 0.6), (17, -16, -8, 0.8), (14, -30, -1, 0.9), (3, -41, 6, 1.1)),  # basal (Rosenthal)
+    ((2, -4, 11, 0.6), (2.5, -18, 15.5, 0.75), (2.5, -32, 14, 0.8), (0.5, -41, 9, 1.0)),  # internal cerebral
+    ((20, -14, 22, 0.4), (13, -2, 15, 0.6), (6, 1, 12, 0.8), (2, -4, 11, 0.6)),  # thalamostriate
+    ((9, 27, 12, 0.4), (3, 14, 12, 0.5), (2, 2, 11, 0.5), (2, -4, 11, 0.6)),  # septal
+    ((14, -2, -13, 0.5), (17, -16, -8, 0.6), (14, -30, -1, 0.7), (3, -41, 6, 0.9)),  # basal (Rosenthal)
     ((28, -36, 18, 0.4), (18, -40, 14, 0.6), (4, -41, 10, 0.9)),  # atrial
 )
-_GALEN = ((0, -40, 8, 1.5), (0, -46, 9, 2.0), (0, -52, 6, 2.2))
+_GALEN = ((0, -40, 8, 1.2), (0, -46, 9, 1.6), (0, -52, 6, 1.8))
 
 
 def make_veins(
-    anatomy: Anatomy, generator: np.random.Generator, medullary: int = 90, cortical: int = 60
+    anatomy: AnatomyModel, generator: np.random.Generator, medullary: int = 90, cortical: int = 60, sinuses: bool = True
 ) -> list[Vessel]:
     """Veins of one head.
 
@@ -44,7 +44,8 @@ def make_veins(
     generator
         Source of the individual variation.
     medullary, cortical
-        How many small veins to draw in both hemispheres together.
+        How many small veins to draw in both hemispheres together. Cortical veins and ``sinuses`` lie on the surface
+        of the procedural brain: leave them out for any other anatomy.
     """
     paths = [spline(_GALEN, 4)]
     for nodes in _DEEP:
@@ -56,7 +57,7 @@ def make_veins(
             paths.append(spline(curve, 6))
     paths += [_cortical_vein(generator) for _ in range(cortical)]
     paths += [_medullary_vein(generator) for _ in range(medullary)]
-    vessels = [(path, False) for path in paths] + [(path, True) for path in _sinuses()]
+    vessels = [(path, False) for path in paths] + [(path, True) for path in (_sinuses() if sinuses else [])]
     return [Vessel(anatomy.to_ras(p[:, :3]), np.maximum(p[:, 3], 0.15), dural) for p, dural in vessels]
 
 
@@ -144,7 +145,7 @@ def _cortical_vein(generator: np.random.Generator) -> np.ndarray:
     directions = np.stack([x, up * np.cos(along + drift), np.abs(up * np.sin(along + drift)) + 0.12], axis=1)
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     nodes = _surface(directions, generator.uniform(-1.2, 0.6))
-    return np.column_stack([nodes, np.linspace(0.5, generator.uniform(0.9, 1.5), 16)])
+    return np.column_stack([nodes, np.linspace(0.35, generator.uniform(0.6, 1.0), 16)])
 
 
 def _medullary_vein(generator: np.random.Generator) -> np.ndarray:
