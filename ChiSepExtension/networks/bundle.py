@@ -14,7 +14,8 @@ from ..errors import WeightsError
 from ..volume_io import atomic_path, write_text
 from .card import ModelCard
 from .checksum import sha256
-from .network import Network, NetworkSet, checked_weights
+from .folding import checked_weights
+from .network import Network, NetworkSet
 
 CARD_SUFFIX = ".card.json"
 WEIGHTS_SUFFIX = ".safetensors"

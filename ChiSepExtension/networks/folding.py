@@ -1,4 +1,4 @@
-"""Batch normalisation folded into the convolutions: fewer passes over memory, the same map."""
+"""From a checkpoint's state dictionary to weights at rest: checked, batch normalisation folded into convolutions."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
-from .layout import BATCH_NORM_EPS, DECODER, convolutions
+from ..errors import WeightsError
+from .layout import BATCH_NORM_EPS, DECODER, convolutions, state_shapes
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,3 +58,42 @@ def fold(state: dict[str, torch.Tensor]) -> FoldedNetwork:
 
 
 _BLOCK = ("conv.weight", "conv.bias", "bn.weight", "bn.bias", "bn.running_mean", "bn.running_var")
+
+
+def checked_weights(state: dict[str, torch.Tensor], out_channels: int, where: str) -> FoldedNetwork:
+    """Fold a state dictionary after a strict check of names, shapes and values.
+
+    Raises
+    ------
+    WeightsError
+        If an entry is missing, surplus, of another shape, or not finite.
+    """
+    remedy = "It is not a network of the χ-sepnet layout, or not the one for this place; give the original file."
+    first = state.get("conv11.conv.weight")
+    if not isinstance(first, torch.Tensor) or first.ndim != 5:
+        raise WeightsError(f"{where} holds no U-Net: the layer conv11 is missing.", remedy)
+    expected = state_shapes(int(first.shape[1]), out_channels, int(first.shape[0]))
+    missing = [key for key in expected if key not in state and not key.endswith("num_batches_tracked")]
+    surplus = [key for key in state if key not in expected]
+    if missing or surplus:
+        raise WeightsError(
+            f"{where} does not have the published layout: {_some('missing', missing)}{_some('unknown', surplus)}.",
+            remedy,
+        )
+    for key, shape in expected.items():
+        if key in state and not key.endswith("num_batches_tracked"):
+            entry = state[key]
+            if not isinstance(entry, torch.Tensor) or tuple(entry.shape) != shape:
+                found = tuple(entry.shape) if isinstance(entry, torch.Tensor) else type(entry).__name__
+                raise WeightsError(f"{where}: {key} has shape {found} instead of {shape}.", remedy)
+            usable = entry.is_floating_point() and bool(torch.isfinite(entry).all())
+            if not usable or (key.endswith("running_var") and bool((entry < 0).any())):
+                raise WeightsError(f"{where}: {key} holds values that are not usable.", "The file is damaged.")
+    return fold(state)
+
+
+def _some(label: str, keys: list[str]) -> str:
+    if not keys:
+        return ""
+    shown = ", ".join(keys[:3])
+    return f"{len(keys)} entries {label} ({shown}{', …' if len(keys) > 3 else ''}) "

@@ -1,4 +1,4 @@
-"""From a folder of weight files to networks, whichever of the two kinds it holds."""
+"""From a folder of weight files to networks, whichever kind it holds."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from ..errors import InputError
 from .weight_store import PUBLISHED, kind_of
 
 if TYPE_CHECKING:
+    from .inference import Engine
     from .network import NetworkSet
+    from .onnx_engine import OnnxEngine
 
 
 def load_weights(folder: str | Path, *, probe: bool = False) -> NetworkSet:
-    """Load published checkpoints or a bundle.
+    """Load published checkpoints, a bundle, or a bundle exported to ONNX.
 
     Parameters
     ----------
@@ -30,16 +32,31 @@ def load_weights(folder: str | Path, *, probe: bool = False) -> NetworkSet:
         If the files are missing or broken.
     """
     folder = Path(folder)
-    kind = kind_of(folder)
-    require_package("torch")
-    if kind == PUBLISHED:
+    if kind_of(folder) == PUBLISHED:
+        require_package("torch")
         from .published import load_published
 
         return load_published(folder, probe=probe)
+    if any(folder.glob("*.onnx")):
+        from .onnx_engine import load_onnx
+
+        return load_onnx(folder)
+    require_package("torch")
     require_package("safetensors")
     from .bundle import load_bundle
 
     return load_bundle(folder)
+
+
+def make_engine(weights: NetworkSet, device: str = "auto", dtype: str = "auto") -> Engine | OnnxEngine:
+    """The engine that runs a set: torch on a device, or onnxruntime for ONNX files."""
+    from .onnx_engine import OnnxEngine, OnnxNetwork
+
+    if any(isinstance(network.weights, OnnxNetwork) for network in weights.networks.values()):
+        return OnnxEngine()
+    from .inference import Engine
+
+    return Engine(device, dtype=dtype)
 
 
 def require_package(name: str) -> None:

@@ -15,7 +15,8 @@ import torch
 from ..errors import WeightsError
 from .card import Channel, ModelCard
 from .checksum import sha256
-from .network import Network, NetworkSet, checked_weights
+from .folding import checked_weights
+from .network import Network, NetworkSet
 from .probe import check_role
 from .weight_store import PUBLISHED_STATISTICS, PUBLISHED_STEMS, published_files
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..geometry import Grid
-from ..networks.loading import load_weights
+from ..networks.loading import load_weights, make_engine
 from ..networks.orientation import (
     LARGEST_TILT_DEG,
     TrainedGrid,
@@ -117,9 +117,7 @@ def separate_sepnet(
         if name in maps:
             maps[name] = maps[name] / np.float32(dr)
     if engine is None:
-        from ..networks.inference import Engine
-
-        engine = Engine(device, dtype=dtype)
+        engine = make_engine(weights, device, dtype)
 
     way = trained_grid(grid, mask)
     run = _Run(weights, engine, way, cancel)
