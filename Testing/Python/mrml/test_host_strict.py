@@ -7,7 +7,7 @@ import pytest
 import slicer
 import vtk
 from chisep_testhost.errors import CollectedErrors
-from chisep_testhost.observers import observer_counts
+from chisep_testhost.leftovers import observer_counts
 
 
 def test_exception_in_an_observer_fails():

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 import qt
 import slicer
+from chisep_testhost.errors import CollectedErrors
 from chisep_testhost.gui import wait_until
+from chisep_testhost.leftovers import observer_counts, shortcuts, surviving_children
 from chisep_testhost.ui_loader import UiError
 
 
@@ -49,6 +51,7 @@ def test_own_subclass_may_have_attributes():
     assert Peek().seen == []
 
 
+@pytest.mark.expects_message("no such signal")
 def test_connect_by_signature_answers_true_or_false():
     button = qt.QPushButton()
     assert button.connect("clicked(bool)", lambda: None) is True
@@ -57,6 +60,7 @@ def test_connect_by_signature_answers_true_or_false():
     assert button.connect("clicked(int)", lambda: None) is False
 
 
+@pytest.mark.expects_message("no such signal")
 @pytest.mark.parametrize(
     ("make", "signature", "known"),
     [
@@ -75,6 +79,13 @@ def test_connect_by_signature_answers_true_or_false():
 )
 def test_signals_seen_in_slicer(make, signature, known):
     assert make().connect(signature, lambda *_: None) is known
+
+
+def test_wrong_signal_name_fails_the_test():
+    with pytest.raises(CollectedErrors, match=r"QPushButton::pushed\(\)"), chisep_testhost.strict():
+        qt.QPushButton().connect("pushed()", lambda: None)
+    with pytest.raises(CollectedErrors, match="startUp"), chisep_testhost.strict():
+        slicer.app.connect("startUp()", lambda: None)
 
 
 def test_slot_gets_as_many_arguments_as_it_takes():
@@ -163,12 +174,13 @@ def test_event_filter_in_a_python_subclass():
     assert line.text == "h"
 
 
-def test_shortcut_on_the_main_window():
+def test_shortcut_on_the_main_window(host):
     shortcut = qt.QShortcut(slicer.util.mainWindow())
     shortcut.setKey(qt.QKeySequence("Shift+1"))
     assert shortcut.connect("activated()", lambda: None)
     shortcut.enabled = False
     assert not shortcut.enabled
+    assert shortcuts(host) == ["Shift+1"]
     shortcut.setParent(None)
     shortcut.deleteLater()
 
@@ -212,6 +224,7 @@ def test_killed_process_reports_a_crash():
     process.connect("errorOccurred(QProcess::ProcessError)", errors.append)
     process.start(sys.executable, ["-c", "import time; time.sleep(60)"])
     assert process.waitForStarted(10000)
+    assert len(surviving_children(patience_s=0)) == 1
     process.kill()
     assert wait_until(lambda: ends)
     assert ends == [(9, 1)]
@@ -319,8 +332,6 @@ def test_create_new_adds_a_named_node(combo):
 
 
 def test_forgotten_combo_is_taken_off_the_scene_between_tests(host):
-    from chisep_testhost.observers import observer_counts
-
     before = observer_counts()["mrmlScene"]
     box = slicer.qMRMLNodeComboBox()
     box.setMRMLScene(slicer.mrmlScene)

@@ -1,7 +1,8 @@
 """Test code: what the conftest files of the scene and the widget layer share.
 
 Boots the stand-in application once, closes the scene after every test, turns exceptions in observers or slots and VTK
-errors into failures of the test that caused them, and fails a test that leaves an observer behind.
+errors into failures of the test that caused them, and fails a test that leaves an observer, a keyboard shortcut or a
+child process behind.
 """
 
 from __future__ import annotations
@@ -9,11 +10,11 @@ from __future__ import annotations
 import pytest
 
 from . import errors, runtime
-from .observers import observer_counts
+from .leftovers import observer_counts, shortcuts, surviving_children
 
 
 def pytest_configure(config) -> None:
-    config.addinivalue_line("markers", "expects_message(*texts): VTK messages containing these texts are expected")
+    config.addinivalue_line("markers", "expects_message(*texts): errors containing these texts are expected")
 
 
 def skip_hook(reason: str):
@@ -44,10 +45,13 @@ def host():
 
 @pytest.fixture(autouse=True)
 def clean_scene(host):
-    """Every test starts and ends with an empty scene and leaves no observer behind."""
+    """Every test starts and ends with an empty scene and leaves nothing behind."""
     host.reset()
     before = observer_counts()
     yield
     host.reset()
     left = {place: n for place, n in observer_counts().items() if n > before.get(place, 0)}
     assert not left, f"observers left behind: {left}"
+    assert not shortcuts(host), f"keyboard shortcuts left behind: {shortcuts(host)}"
+    children = surviving_children()
+    assert not children, f"child processes left behind: {children}"

@@ -10,13 +10,12 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import inspect
-import logging
 import sys
 from collections.abc import Callable
 
 from PySide6 import QtCore, QtGui, QtWidgets
 
-from .errors import refuse
+from .errors import refuse, report
 
 if sys.version_info < (3, 12):
     # PySide6 drops references to None, True and False without taking them first, which is harmless since Python 3.12,
@@ -81,7 +80,7 @@ class Pythonic:
     def connect(self, signal: str, slot: Callable) -> bool:
         found = _find_signal(self, signal)
         if found is None:
-            logging.warning("QObject::connect: no such signal %s::%s", type(self).__name__, signal)
+            report(f"QObject::connect: no such signal {type(self).__name__}::{signal}")
             return False
         bound, count = found
         adapter = _adapter(slot, count)
@@ -192,9 +191,11 @@ class Borrowed:
 
     def connect(self, signal: str, slot: Callable) -> bool:
         found = _find_signal(self._native, signal)
-        if found is not None:
-            found[0].connect(_adapter(slot, found[1]))
-        return found is not None
+        if found is None:
+            report(f"QObject::connect: no such signal {type(self._native).__name__}::{signal}")
+            return False
+        found[0].connect(_adapter(slot, found[1]))
+        return True
 
 
 def lend(found):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from .errors import report
+
 
 class Signals:
-    """Knows the signals named in SIGNALS; any other name is not connected and answers False, as PythonQt does."""
+    """Knows the signals named in SIGNALS; any other name answers False, as in PythonQt, and fails under `strict`."""
 
     SIGNALS: tuple[str, ...] = ()
 
@@ -15,6 +17,7 @@ class Signals:
 
     def connect(self, signal: str, slot: Callable) -> bool:
         if signal not in self.SIGNALS:
+            report(f"QObject::connect: no such signal {type(self).__name__}::{signal}")
             return False
         self._slots.setdefault(signal, []).append(slot)
         return True
