@@ -20,17 +20,20 @@ def vsharp(
     spacing_mm: tuple[float, float, float],
     *,
     largest_radius_mm: float = 12.0,
-    smallest_radius_mm: float = 1.0,
+    smallest_radius_mm: float = 2.0,
     step_mm: float = 1.0,
     deconvolve: bool = True,
-    threshold: float = 0.05,
+    threshold: float = 0.1,
     progress: Progress = silent,
     cancel: CancelToken = NEVER,
 ) -> tuple[np.ndarray, np.ndarray]:
     """V-SHARP (Wu et al., Magn Reson Med 2012;67:137; Li et al., NeuroImage 2011;55:1645).
 
-    Each voxel takes the largest sphere that fits into the mask around it. Radii below the smallest voxel size are
-    raised to it, because a sphere of one voxel filters nothing.
+    Each voxel takes the largest sphere that fits into the mask around it. The smallest radius is raised to 1.5 voxels:
+    the 7 voxels of a smaller sphere amplify whatever is wrong at the border. Defaults are what reproduced the local
+    field of a simulated head at 1 mm best: error 46 % (91 % of the mask kept) with a smallest radius of 2 mm, 80 %
+    (95 %) with 1 mm; at 6 mm depth 28 % with threshold 0.1, 40 % with 0.05, 41 % without deconvolution, which also
+    takes a fifth of the local field away.
 
     Parameters
     ----------
@@ -187,6 +190,6 @@ def _radii(largest: float, smallest: float, step: float, spacing_mm: tuple[float
             f"Sphere radii from {largest:g} down to {smallest:g} mm in steps of {step:g} mm make no sense.",
             "Give 0 < smallest ≤ largest and a positive step.",
         )
-    smallest = max(smallest, min(spacing_mm))
+    smallest = min(max(smallest, 1.5 * min(spacing_mm)), largest)
     count = int(np.floor((largest - smallest) / step + 1e-6)) + 1
     return [smallest + step * n for n in range(max(count, 1))][::-1]

@@ -45,8 +45,8 @@ def nrmse(found, true, where):
 @pytest.mark.parametrize(
     ("method", "options", "limit", "kept"),
     [
-        ("vsharp", {}, 15, 0.85),
-        ("vsharp", {"deconvolve": False}, 35, 0.85),
+        ("vsharp", {}, 15, 0.8),
+        ("vsharp", {"deconvolve": False}, 35, 0.8),
         ("resharp", {}, 30, 0.55),
         ("pdf", {}, 30, 1.0),
         ("lbv", {}, 15, 0.75),
