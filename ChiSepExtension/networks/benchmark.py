@@ -133,7 +133,7 @@ def _measure(settings: dict[str, Any]) -> dict[str, Any]:
     unet = _random_unet(settings["base_width"])
     channels, mask = _brain(tuple(settings["shape"]), tuple(settings["brain"]), unet.in_channels)
     inside = (slice(None), *bounding_box(mask).within(Region.whole(mask.shape)))
-    way, facts = settings["way"], {}
+    way, facts = settings["way"], {"baseline_bytes": _peak_bytes()}
     if way.startswith("plain"):
         network = unet.to(device)
         x = channels
@@ -161,7 +161,8 @@ def _measure(settings: dict[str, Any]) -> dict[str, Any]:
         seconds = time.perf_counter() - started
         report = engine.reports[-1]
         work = report.cost.multiply_adds
-        facts = {"dtype": report.dtype, "slabs": asdict(report.slabs), "planned_bytes": report.cost.feature_bytes}
+        facts["dtype"], facts["slabs"] = report.dtype, asdict(report.slabs)
+        facts["planned_bytes"] = report.cost.feature_bytes
         if report.precision_check is not None:
             facts["precision_check"] = asdict(report.precision_check)
     else:

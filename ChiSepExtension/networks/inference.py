@@ -112,7 +112,7 @@ class Engine:
         self.dtype, self.memory_bytes, self.fall_back = dtype, memory_bytes, fall_back
         self.reports: list[RunReport] = []
         self._moved: dict[tuple, tuple[FoldedNetwork, FoldedNetwork]] = {}
-        self._checked: dict[tuple, PrecisionCheck | None] = {}
+        self._checked: dict[tuple, tuple[FoldedNetwork, PrecisionCheck]] = {}
 
     def run(
         self,
@@ -211,7 +211,7 @@ class Engine:
         output = self._pass(job, device, dtype, slabs, planned.multiply_adds)
         if dtype != torch.float32 and not np.isfinite(output).all():
             dtype = torch.float32
-            self._checked[(id(job.network), device)] = PrecisionCheck(float("inf"), float("inf"))
+            self._checked[(id(job.network), device)] = (job.network, PrecisionCheck(float("inf"), float("inf")))
             output = self._pass(job, device, dtype, slabs, planned.multiply_adds)
         if not np.isfinite(output).all():
             raise InputError(
@@ -228,7 +228,7 @@ class Engine:
                 job.box.shape,
                 time.perf_counter() - started,
                 planned,
-                self._checked.get((id(job.network), device)),
+                self._check_of(job, device),
                 refused,
             )
         )
@@ -245,14 +245,19 @@ class Engine:
         if self.dtype != "auto":
             return precision.NAMES[self.dtype]
         fast = precision.fast_dtype(device)
-        key = (id(job.network), device)
-        if fast != torch.float32 and key not in self._checked:
+        if fast == torch.float32:
+            return fast
+        if self._check_of(job, device) is None:
             block = job.block(CHECK_SIDE)
             exact, reduced = (self._pass(block, device, dtype, LADDER[0], 0.0) for dtype in (torch.float32, fast))
-            self._checked[key] = precision.compare(reduced, exact)
-            self._moved.pop((id(job.network), device, torch.float32), None)
-        check = self._checked.get(key)
-        return fast if check is not None and check.passed else torch.float32
+            check = precision.compare(reduced, exact)
+            self._checked[(id(job.network), device)] = (job.network, check)
+            self._moved.pop((id(job.network), device, torch.float32 if check.passed else fast))
+        return fast if self._check_of(job, device).passed else torch.float32
+
+    def _check_of(self, job: _Job, device: torch.device) -> PrecisionCheck | None:
+        # The network is kept beside its check, so that its id stays its own.
+        return self._checked.get((id(job.network), device), (None, None))[1]
 
     def _on_device(self, network: FoldedNetwork, device: torch.device, dtype: torch.dtype) -> FoldedNetwork:
         key = (id(network), device, dtype)

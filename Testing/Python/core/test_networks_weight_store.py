@@ -178,3 +178,15 @@ def test_listing_weights_and_devices_imports_no_torch():
     root = Path(__file__).resolve().parents[3]
     child = subprocess.run([sys.executable, "-c", code], cwd=root, env=dict(os.environ), check=False)
     assert child.returncode == 0
+
+
+def test_without_torch_the_remedy_is_named(bundle):
+    code = (
+        "import sys; sys.modules['torch'] = None; from ChiSepExtension.errors import InputError\n"
+        "from ChiSepExtension.networks.loading import load_weights\n"
+        "try: load_weights(sys.argv[1])\n"
+        "except InputError as error: sys.exit('PyTorch extension' not in str(error))"
+    )
+    root = Path(__file__).resolve().parents[3]
+    command = [sys.executable, "-c", code, str(bundle)]
+    assert subprocess.run(command, cwd=root, check=False).returncode == 0
