@@ -1,7 +1,8 @@
 """Brain mask from the gradient-echo scan itself: where phase is reliable and signal strong, cut free of the scalp.
 
 No template and no download. The skull gives no signal, so the brain is the bulky part of "tissue" that no thick
-bridge joins to the scalp, the face or the neck. Everything is measured in mm on a grid of about 2 mm.
+bridge joins to the scalp, the face or the neck; a smooth surface grown from it (`brain_surface`) stops where a thin
+skull or coarse voxels leave such a bridge. Everything is measured in mm on a grid of about 2 mm.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from scipy import ndimage
 from ..errors import InputError
 from ..geometry import Grid
 from ..progress import NEVER, CancelToken, Progress, silent
+from .brain_surface import brain_surface
 from .unwrapping import romeo_quality
 
 #: Voxel size aimed at while the brain is cut free; sulci and the thinnest skull (3 mm) are still resolved.
@@ -26,18 +28,22 @@ _THRESHOLD_RANGE = (0.2, 0.38)
 #: Mean quality below which what was found is noise (0.1-0.2), not brain (0.4 at an SNR of 10, else 0.6-0.9).
 _LOWEST_QUALITY = 0.3
 
-#: Signal, as a share of the tissue around, that still belongs to the brain's rim; CSF has about 0.5, skull below 0.2.
-_RIM_LEVEL = 0.35
-
-#: Width of the rim, where the quality of a voxel suffers from its neighbours in the skull: one working voxel.
-_RIM_MM = 2.5
-
 #: Skull-stripped data: the mask found covers at least this share of what was not set to 0. In a whole head the brain
 #: takes 30-50 % of it.
 _STRIPPED_SHARE = 0.75
 
 #: Coil sensitivities vary over this length (standard deviation of the Gaussian that levels them).
 _LEVELLING_MM = 30.0
+
+#: Scalp and skull together are 7 mm or more; what lies less deep than this under a scalp is not brain.
+_SCALP_MM = 4.0
+
+#: A surface is grown only in data at least this thick; a thinner slab has no surface that could close.
+_THINNEST_SLAB_MM = 60.0
+#: Smoothing (standard deviation) of what the surface grows in.
+_SMOOTHING_MM = 1.0
+#: How far brain that the image cuts is continued for the surface to close.
+_BEYOND_CUT_MM = 20.0
 
 #: Radii by which tissue is eroded, one after the other, until the brain is free of the scalp.
 _RADII_MM = (3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 10.0, 12.0, 14.0, 16.0)
@@ -108,8 +114,8 @@ class _Scan:
     """What the scan shows on the working grid."""
 
     tissue: np.ndarray  # reliable phase and signal
+    merit: np.ndarray  # how reliable and how bright, 0 to 1
     quality: np.ndarray
-    rim: np.ndarray  # signal, but phase may look unreliable because a neighbour is noise
     support: np.ndarray  # any signal at all: False where the data were set to 0
     spacing: tuple[float, float, float]
 
@@ -122,7 +128,7 @@ class _Scan:
         merit = quality * np.minimum(level, 1)
         threshold = float(np.clip(otsu_threshold(merit[support]), *_THRESHOLD_RANGE))
         tissue = merit > threshold
-        return cls(tissue, quality, (level > _RIM_LEVEL) & (quality > 0.2), support, spacing)
+        return cls(tissue, merit.astype(np.float32), quality, support, spacing)
 
 
 def levelled(signal: np.ndarray, quality: np.ndarray, spacing: tuple[float, float, float]) -> np.ndarray:
@@ -155,8 +161,7 @@ def otsu_threshold(values: np.ndarray, bins: int = 256) -> float:
 
 def _cut_free(scan: _Scan, cancel: CancelToken) -> np.ndarray:
     """The brain on the working grid."""
-    tissue = closed(scan.tissue, 2.0, scan.spacing)
-    tissue = ndimage.binary_fill_holes(tissue)
+    tissue = ndimage.binary_fill_holes(scan.tissue)  # not closed: the inner table of the skull is 2 mm thin
     depth = distance_mm(tissue, scan.spacing)
     air = _air(scan)
     outside = ndimage.distance_transform_edt(~air, sampling=scan.spacing) if air.any() else None
@@ -170,16 +175,45 @@ def _cut_free(scan: _Scan, cancel: CancelToken) -> np.ndarray:
         core = labels == _bulkiest(labels, count, depth)
         if not enclosed:
             break
-        # Under scalp and skull the brain begins 7 mm deep; a core that comes nearer reaches into scalp or face.
-        if np.mean(outside[core] < radius + 4) < 1e-3:
+        # A core that comes nearer to the air than scalp and skull are thick reaches into scalp or face.
+        if np.mean(outside[core] < radius + _SCALP_MM) < 1e-3:
             break
     if core is None:  # tissue thinner than the smallest radius: take the largest piece as it is
         return _largest_piece(tissue)
+    if enclosed and min(n * d for n, d in zip(core.shape, scan.spacing)) > _THINNEST_SLAB_MM:
+        return _within_surface(scan, core, cancel)
     others = (depth > radius) & ~core
+    if enclosed:
+        tissue &= outside > _SCALP_MM
     grown = _grow(core, others, tissue, radius + 2.0, scan.spacing)
-    grown |= scan.rim & (ndimage.distance_transform_edt(~grown, sampling=scan.spacing) <= _RIM_MM)
     brain = closed(grown, 4.0, scan.spacing)
     return ndimage.binary_fill_holes(brain)
+
+
+def _within_surface(scan: _Scan, core: np.ndarray, cancel: CancelToken) -> np.ndarray:
+    """Tissue inside the grown surface, without the shreds of skull and scalp that lie on it.
+
+    On simulated heads of 1.2 to 2 mm, 2 to 4 per mille of the surface's content is bone or scalp; of the opened tissue
+    less than 0.3 per mille. A rim of 1 % of bone raised the error of V-SHARP from 98 to 380 %.
+    """
+    # Where the image cuts the brain, it is taken to go on for a while.
+    cut = [
+        [int(np.ceil(_BEYOND_CUT_MM / d)) if np.take(core, end, axis).any() else 0 for end in (0, -1)]
+        for axis, d in enumerate(scan.spacing)
+    ]
+    # The surface stops at the darkest voxel before it: noise must not be that.
+    smooth = ndimage.gaussian_filter(scan.merit, _SMOOTHING_MM / np.array(scan.spacing))
+    image, seed = np.pad(smooth, cut, mode="edge"), np.pad(core, cut, mode="edge")
+    grown = brain_surface(image, seed, scan.spacing, cancel=cancel)
+    surface = grown[tuple(slice(before, n - after) for (before, after), n in zip(cut, grown.shape))]
+    tissue = scan.tissue & surface
+    voxel = max(scan.spacing)
+    deep = distance_mm(tissue, scan.spacing) > max(2.0, 1.01 * voxel)
+    if not deep.any():
+        return _largest_piece(tissue)
+    distance = ndimage.distance_transform_edt(~_largest_piece(deep), sampling=scan.spacing)
+    near = distance <= max(2.5, 1.5 * voxel)  # a voxel and its diagonal
+    return ndimage.binary_fill_holes(closed(tissue & near, 3.0, scan.spacing)) & surface
 
 
 def _air(scan: _Scan) -> np.ndarray:
