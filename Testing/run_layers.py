@@ -39,6 +39,9 @@ LAYERS = (
     Layer("widget", ("-m", "pytest", "-rs", "Testing/Python/widget"), needs_graphics=True),
 )
 
+#: Last line of pytest, such as "3 failed, 120 passed in 61.20s (0:01:01)".
+SUMMARY_LINE = re.compile(r"^(\d+ \w+, )*\d+ \w+ in [\d.]+s|^no tests ran")
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -65,7 +68,7 @@ def run_layer(layer: Layer, missing: list[str]) -> Outcome:
     sys.stdout.flush()
     started = time.monotonic()
     command = [sys.executable, *layer.arguments]
-    last_line = ""
+    detail = ""
     with subprocess.Popen(
         command,
         cwd=REPOSITORY,
@@ -79,14 +82,14 @@ def run_layer(layer: Layer, missing: list[str]) -> Outcome:
         for line in process.stdout:
             sys.stdout.write(line)
             sys.stdout.flush()
-            last_line = line.strip() or last_line
+            if SUMMARY_LINE.search(line) or not SUMMARY_LINE.search(detail):  # Qt may speak after pytest's summary
+                detail = line.strip() or detail
     seconds = time.monotonic() - started
     verdict = "passed" if process.returncode == 0 else "FAILED"
-    detail = re.sub(r"^=+ | =+$", "", last_line)
     if process.returncode < 0:
         detail = f"killed by signal {-process.returncode}; {detail}"
-    elif "pytest" in layer.arguments and not re.search(r"\b[1-9]\d* passed", last_line):
-        verdict, detail = "FAILED", f"no test ran; {detail}"  # all of them skipped is no pass
+    elif "pytest" in layer.arguments and not re.search(r"\b[1-9]\d* passed", detail):
+        verdict, detail = "FAILED", f"no test passed; {detail}"  # all of them skipped is no pass
     return Outcome(layer.name, verdict, seconds, detail)
 
 
