@@ -35,3 +35,9 @@ def weights_remove(name: str) -> dict[str, Any]:
 def weights_licence() -> dict[str, Any]:
     """Terms of the published checkpoints, and whether they were accepted on this account."""
     return {"terms": weight_store.PUBLISHED_LICENCE, "accepted": weight_store.licence_accepted()}
+
+
+def weights_accept_licence() -> dict[str, Any]:
+    """Store that the user accepts the terms, for published checkpoints that stay in a folder of the user's own."""
+    weight_store.accept_published_licence()
+    return weights_licence()

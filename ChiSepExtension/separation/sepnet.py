@@ -38,6 +38,12 @@ if TYPE_CHECKING:
 #: How voxels that are not of 1 mm are dealt with: resampling there and back, or for QSMnet the 27-shift scheme.
 RESOLUTIONS = ("resample", "generalise")
 
+#: Field strength further off than this part is warned about: R2′ grows with it, and 2.89 T counts as 3 T.
+FIELD_STRENGTH_TOLERANCE = 0.1
+
+#: Voxel sizes outside this span are warned about, mm.
+SMALLEST_VOXEL_MM, LARGEST_VOXEL_MM = 0.8, 1.5
+
 
 @dataclass(frozen=True, eq=False)
 class SepnetMaps(SourceMaps):
@@ -65,6 +71,7 @@ def separate_sepnet(
     r2star_hz: np.ndarray | None = None,
     qsm_ppm: np.ndarray | None = None,
     dr_hz_per_ppm: float | None = None,
+    field_strength_t: float | None = None,
     resolution: str = "resample",
     device: str = "auto",
     dtype: str = "auto",
@@ -90,10 +97,18 @@ def separate_sepnet(
         (z, y, x) total susceptibility from elsewhere, instead of QSMnet's.
     dr_hz_per_ppm
         Dr of the relaxation rates; None takes that of the separation network's card (114 for the published one).
+    field_strength_t
+        Of the scan; only to warn when the networks were not trained for it.
     resolution
         "resample" or "generalise" (27 shifted passes of QSMnet, for voxels of 0.6 mm and more).
     device, dtype, engine
         Where and in which number type (`networks.inference.Engine`); an engine of one's own wins.
+
+    Returns
+    -------
+    SepnetMaps
+        On the input's grid, 0 outside the mask; ``parameters`` tell the geometry, weights (SHA-256), how each network
+        was run, and ``warnings`` for the user.
 
     Raises
     ------
@@ -148,6 +163,7 @@ def separate_sepnet(
             "geometry": way.describe(),
             "weights": {"name": weights.name, **weights.provenance()},
             "runs": [_described(report) for report in engine.reports],
+            "warnings": _warnings(weights, grid, field_strength_t, resolution),
         },
         qsm_ppm=native_qsm,
         r2prime_hz=None if predicted is None else predicted * np.float32(dr),
@@ -272,6 +288,28 @@ def _check(maps: dict[str, np.ndarray], mask: np.ndarray, grid: Grid, resolution
             raise InputError(
                 f"{name} holds values in the mask that are not numbers.", "Set them to 0, or mend the map."
             )
+
+
+def _warnings(weights: NetworkSet, grid: Grid, field_strength_t: float | None, resolution: str) -> list[str]:
+    """What the user should know about a case that differs from what the networks were trained on."""
+    found = []
+    trained_t = weights["separation"].card.field_strength_t
+    if field_strength_t is not None and abs(field_strength_t / trained_t - 1) > FIELD_STRENGTH_TOLERANCE:
+        found.append(
+            f"The networks were trained at {trained_t:g} T, the scan is of {field_strength_t:.3g} T: "
+            "χ_para and χ_dia are not to be trusted as numbers."
+        )
+    if max(grid.spacing_mm) > LARGEST_VOXEL_MM:
+        found.append(
+            f"Voxels of {max(grid.spacing_mm):.2g} mm are larger than the 1 mm of the training data: small veins and "
+            "lesions are averaged before the networks see them."
+        )
+    if min(grid.spacing_mm) < SMALLEST_VOXEL_MM and resolution == "resample":
+        found.append(
+            f"Voxels of {min(grid.spacing_mm):.2g} mm were averaged to 1 mm for the networks: "
+            "the maps have no finer detail than that."
+        )
+    return found
 
 
 def _described(report: Any) -> dict[str, Any]:

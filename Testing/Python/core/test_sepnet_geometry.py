@@ -212,3 +212,19 @@ def test_generalised_resolution_refuses_a_tilted_scan():
     )
     with pytest.raises(InputError, match="tilted by 20"):
         separate(weights, Grid.from_spacing((44, 52, 48), rotation=rotation(0, 20)), resolution="generalise")
+
+
+@pytest.mark.parametrize(
+    ("spacing", "field_strength_t", "warned"),
+    [
+        ((1.0, 1.0, 1.0), 2.89, []),
+        ((1.0, 1.0, 1.0), 7.0, ["trained at 3 T, the scan is of 7 T"]),
+        ((2.0, 1.0, 1.0), None, ["Voxels of 2 mm are larger"]),
+        ((0.7, 0.7, 0.7), 3.0, ["averaged to 1 mm"]),
+    ],
+)
+def test_cases_beyond_the_training_are_warned_about(spacing, field_strength_t, warned):
+    grid = Grid.from_spacing(tuple(int(30 / s) for s in spacing), spacing)
+    maps, _ = separate(local_network(), grid, field_strength_t=field_strength_t)
+    found = maps.parameters["warnings"]
+    assert len(found) == len(warned) and all(part in text for part, text in zip(warned, found))
