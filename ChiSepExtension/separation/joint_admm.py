@@ -23,6 +23,8 @@ from .convergence import Convergence
 RHO_GRADIENT = 0.06
 RHO_SOURCE = 0.03
 RHO_FIELD = 0.1
+#: The sources hardly move while the duals are still small, which is not convergence.
+FEWEST_ITERATIONS = 10
 
 
 @dataclass
@@ -86,12 +88,15 @@ def solve(
 
     dual_p, dual_d, right_p, right_d = (engine.zeros(3) for _ in range(4))
     dual_field, misfit = engine.zeros(), engine.zeros()
-    right_field = problem.field + 0
     sources = [para, dia]
     duals = [engine.zeros(), engine.zeros()]
     right_total, right_sum = engine.zeros(), engine.zeros()
     work_p, work_d, change = engine.zeros(), engine.zeros(), [engine.zeros(), engine.zeros()]
     history: list[float] = []
+    # Warm start of the splits: u = ∇x and v = D⊛(p − d) of the start. From zero they smooth it away at first, and its
+    # mean comes back slowly: 70 iterations for what otherwise takes 15 to 40.
+    engine.shrink_gradients(sources, [dual_p, dual_d], [right_p, right_d], 0.0)
+    right_field = engine.irfftn(engine.rfftn(para - dia) * problem.kernel)
 
     def gather(s: slice) -> None:
         """Right-hand sides for p − d and p + d: ½(…)_p ∓ ½(…)_d of the gradient and source splits."""
@@ -132,7 +137,7 @@ def solve(
         relative = _norm(engine, change) / size if size else 0.0
         history.append(relative)
         progress((number + 1) / iterations, f"Iterative separation, iteration {number + 1}")
-        if relative <= tolerance:
+        if relative <= tolerance and number + 1 >= FEWEST_ITERATIONS:
             break
     residuals = _residuals(problem, engine, misfit, sources, (work_p, work_d))
     report = Convergence("iterative separation", len(history), tolerance, history[-1], residuals, tuple(history))

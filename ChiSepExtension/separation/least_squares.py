@@ -8,7 +8,7 @@ Two steps, after iLSQR for QSM (Li et al., NeuroImage 2015;108:111):
    p − e/2 and d + e/2 smallest away from edges is taken off; then both are clipped at 0.
 
 No total variation: texture survives, and so does noise; on a noisy digital head χpara and χdia were wrong by 23 and
-33 % where `iterative` had 12 and 15. It fails where its start fails, as few iterations do not leave it far behind.
+33 % where `iterative` had 15 and 20. It fails where its start fails, as few iterations do not leave it far behind.
 """
 
 from __future__ import annotations
