@@ -31,6 +31,8 @@ from .measure_tables import SHOWN_MAPS, measure_columns
 MIN_FREE_LENGTH = 5
 #: Packed files inside packed files are opened to this depth.
 MAX_DEPTH = 4
+#: Enough for a NIfTI header with its extensions.
+_HEADER_BYTES = 1 << 20
 
 
 class IdentityFound(ChiSepError):
@@ -136,7 +138,7 @@ def require_anonymous(paths: Iterable[str | os.PathLike], identity: Identity) ->
 
 
 def _search_bytes(data: bytes, identity: Identity, depth: int) -> set[str]:
-    found = identity.kinds_in(data, is_text=_looks_like_text(data))
+    found = identity.kinds_in(_without_voxels(data), is_text=_looks_like_text(data))
     if depth >= MAX_DEPTH:
         return found
     for name, inner in _unpacked(data):
@@ -149,7 +151,9 @@ def _unpacked(data: bytes) -> Iterator[tuple[str, bytes]]:
     """Parts of a packed file; a broken one yields what could be read."""
     if data[:2] == b"\x1f\x8b":
         try:
-            yield "", gzip.decompress(data)
+            with gzip.open(io.BytesIO(data)) as file:
+                start = file.read(_HEADER_BYTES)
+                yield "", start if _nifti_offset(start) else start + file.read()
         except (OSError, EOFError, zlib.error):
             return
     elif data[:4] == b"PK\x03\x04":
@@ -166,11 +170,24 @@ def _unpacked(data: bytes) -> Iterator[tuple[str, bytes]]:
         yield "", data[: data.index(b"\n\n")]
     elif data[128:132] == b"DICM":
         yield from _dicom_texts(data)
-    elif data[:4] in (struct.pack("<i", 348), struct.pack(">i", 348)) and len(data) > 352:
-        yield "", data[4:352].replace(b"\0", b" ")
-        offset = int(struct.unpack("<f" if data[:4] == struct.pack("<i", 348) else ">f", data[108:112])[0] or 352)
-        if 352 < offset <= len(data):
-            yield "", data[352:offset].replace(b"\0", b" ")
+    elif offset := _nifti_offset(data):
+        yield "", data[4:offset].replace(b"\0", b" ")
+
+
+def _nifti_offset(data: bytes) -> int:
+    """Bytes before the voxels of a NIfTI-1 file (header and extensions); 0 if it is none."""
+    for order in "<>":
+        if len(data) >= 352 and data[:4] == struct.pack(f"{order}i", 348) and data[344:346] in (b"n+", b"ni"):
+            (offset,) = struct.unpack(f"{order}f", data[108:112])
+            return min(len(data), int(offset)) if 352 < offset < 2**31 else 352  # NaN and nonsense: no extensions
+    return 0
+
+
+def _without_voxels(data: bytes) -> bytes:
+    """The part of a file that can hold text: voxels of a NIfTI and packed bytes cannot, and are most of an export."""
+    if data[:2] == b"\x1f\x8b":
+        return data[:1024]  # the name of the packed file
+    return data[: _nifti_offset(data) or len(data)]
 
 
 def _png_texts(data: bytes) -> Iterator[tuple[str, bytes]]:

@@ -201,7 +201,7 @@ class OutlineHistory:
         if not len(index):
             return ()
         before = {lesion.uid: lesion for lesion in self.current.lesions}
-        self._apply("resegment", tuple(before), index, new.reshape(-1)[index], identities, keep_others=False)
+        self._apply("resegment", tuple(before), index, new.reshape(-1)[index], identities)
         after = {lesion.label: lesion for lesion in self.current.lesions}
         details = [Event(kind, parents, (after[int(label)].uid,)) for kind, parents, label in events]
         for uid, lesion in before.items():
@@ -241,7 +241,7 @@ class OutlineHistory:
             )
         return mask > 0
 
-    def _apply(self, kind, before, index, values, identities, keep_others: bool = True) -> None:
+    def _apply(self, kind, before, index, values, identities) -> None:
         """Write ``values`` at flat ``index``; ``identities``: label to (UID or "", parents) of what comes out."""
         from scipy import ndimage
 
@@ -250,7 +250,7 @@ class OutlineHistory:
         flat = labels.reshape(-1)
         old = flat[index].copy()
         flat[index] = values
-        gone = set(before) if keep_others else set(old_set.uids)
+        gone = set(before)
         boxes = ndimage.find_objects(labels)
         described = {}
         for label, (uid, parents) in identities.items():

@@ -14,6 +14,7 @@ from ..errors import InputError
 from ..geometry import Grid
 from ..volume_io import read_volume
 from .canonical import require_same_grid
+from .measure_tables import SHOWN_MAPS
 
 #: File names of maps, as the pipeline and BIDS derivatives write them; the first that fits counts.
 _NAMES = (
@@ -72,7 +73,8 @@ def read_maps(
     files = _files(source)
     if mask is not None:
         files["mask"] = Path(mask)
-    names = [name for name in files if name != "mask"]
+    known = [name for name in SHOWN_MAPS if name in files]
+    names = known + [name for name in files if name not in (*known, "mask")]
     if not names:
         raise InputError("There is no map.", "Give the folder that `chisep run` wrote, or name=path for each map.")
     maps, grid = {}, None

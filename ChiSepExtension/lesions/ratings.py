@@ -189,6 +189,19 @@ class RatingFile:
         """What was chosen but not committed; an empty rating at the start. Nothing is ever pre-selected."""
         return self._drafts.get((uid, repeat), Rating(uid, repeat))
 
+    def may_show(self, what: str, uid: str, repeat: bool = False) -> bool:
+        """Whether the reader may see something of a lesion at this showing.
+
+        Parameters
+        ----------
+        what
+            "hint" (an automatic suggestion, such as the change against a matched prior) and "rating" (what was said
+            of it): after the commit of this showing only. "numbers" (measures): so in blind reading, else always.
+        """
+        if what not in ("hint", "numbers", "rating"):
+            raise ValueError(f"{what!r} is none of hint, numbers, rating.")
+        return (uid, repeat) in self._ratings or (what == "numbers" and not self.is_blind)
+
     def change(
         self, uid: str, repeat: bool = False, *, codes: Mapping[str, str | None] | None = None, **other
     ) -> Rating:

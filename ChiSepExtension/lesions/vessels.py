@@ -7,9 +7,9 @@ scaled so that a Gaussian tube at its matching width gives its contrast: the thr
 Limits, to be told wherever the mask is shown. For white matter only: on a phantom head at 1 mm (blur of 1.3 mm, 4 ppb
 of noise) it holds 97 % of the vein voxels and 1 % of white matter, but also 26 to 94 % of the iron-rich nuclei of deep
 grey matter and 4 % of cortex, which are small and bright as veins are. Arteries are invisible; a vein thinner than
-about half a voxel, or parallel to the falx or the cortex, is missed; at crossings and endings there are gaps; 6 % of the
-voxels of iron rims are marked, where the rim is curved like a tube. It keeps voxels out of reference regions and marks
-lesions that need a look; it is no angiogram.
+about half a voxel, or parallel to the falx or the cortex, is missed; at crossings and endings there are gaps; 6 % of
+the voxels of iron rims are marked, where the rim is curved like a tube. It keeps voxels out of reference regions and
+marks lesions that need a look; it is no angiogram.
 """
 
 from __future__ import annotations

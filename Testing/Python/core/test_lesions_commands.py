@@ -61,6 +61,19 @@ def test_folder_and_mask_become_a_table_with_its_description(case, tmp_path):
     assert set(about["Maps"]) == {*NAMES, "mask"} and len(about["LesionMask"]) == 64
 
 
+def test_columns_follow_the_maps_not_the_alphabet(case, tmp_path):
+    measure_command(*case(), tmp_path / "t.tsv")
+    header = (tmp_path / "t.tsv").read_text().split("\n")[0].split("\t")
+    means = [name for name in header if "_mean_" in name]
+    assert means == [
+        "chi_para_mean_ppb",
+        "chi_dia_mean_ppb",
+        "chi_total_mean_ppb",
+        "r2star_mean_per_s",
+        "r2prime_mean_per_s",
+    ]
+
+
 def test_missing_white_matter_is_said_on_the_terminal_and_in_the_table(case, tmp_path):
     result = measure_command(*case(), tmp_path / "t.tsv")
     assert "No white matter mask" in result.text

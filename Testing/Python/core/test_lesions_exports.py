@@ -235,7 +235,7 @@ def hidden_places() -> dict[str, bytes]:
     """The patient's name, ID or birth date, in the forms in which they slip out."""
     nifti = bytearray(400)
     nifti[:4], nifti[108:112] = struct.pack("<i", 348), struct.pack("<f", 352)
-    nifti[148:156] = b"Jane Doe"
+    nifti[148:156], nifti[344:347] = b"Jane Doe", b"n+1"
     return {
         "comment.tsv": b"uid\tcomment\n1\tJane Doe has a rim\n",
         "korean.json": json.dumps({"a": "홍길동"}).encode(),
@@ -295,6 +295,16 @@ def test_a60_clean_files_pass(export):
     """0 hits in all files of a real export, in spite of thousands of digits of UIDs and hashes."""
     result = export(identity=Identity(names=["DOE^JANE"], ids=["12345", "0815"], birth_dates=["19700131"]))
     assert len(result.files) >= 14
+
+
+@pytest.mark.parametrize(
+    "text, is_found",
+    [("id 12345.", True), ("sub-12345_x", True), ("2.25.8123456", False), ("0.12345", False), ("123456", False)],
+)
+def test_a60_numeric_id_is_found_as_a_number_of_its_own(tmp_path, text, is_found):
+    """200 UIDs of 39 digits hold any five digits with 8 % probability: inside other numbers they mean nothing."""
+    (tmp_path / "a.tsv").write_text(text)
+    assert bool(search([tmp_path], Identity(ids=["12345"]))) == is_found
 
 
 @pytest.mark.parametrize("name", ["White^Core", "Rim^Mean"])

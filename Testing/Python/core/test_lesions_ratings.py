@@ -258,6 +258,23 @@ def test_repeats_are_rated_apart_from_the_first_showing(tmp_path):
     assert summary_counts(file.ratings, file.codebook)["dia"]["hypo"] == 0
 
 
+def test_a36_hints_are_hidden_before_the_commit_and_numbers_in_blind_reading(tmp_path):
+    lesions = lesions_of(2)
+    uid = lesions.uids[0]
+    blind, seen = new_file(tmp_path, lesions, seed=1), new_file(tmp_path, lesions, seed=None, rater="CD")
+    assert [blind.may_show(what, uid) for what in ("hint", "numbers", "rating")] == [False, False, False]
+    assert [seen.may_show(what, uid) for what in ("hint", "numbers")] == [False, True]
+    blind.commit(uid, outline="x", codes=TYPICAL)
+    assert blind.may_show("hint", uid) and blind.may_show("numbers", uid)
+    assert not blind.may_show("rating", uid, repeat=True)
+
+
+def test_a34_progress_in_blind_reading_tells_neither_rater_case_nor_repeats(tmp_path):
+    lesions = lesions_of(40)
+    file = new_file(tmp_path, lesions, seed=4)
+    assert file.progress_text() == "0/44 · 0 flagged"
+
+
 def test_existing_file_is_not_overwritten(tmp_path):
     lesions = lesions_of(1)
     new_file(tmp_path, lesions)

@@ -58,6 +58,14 @@ def test_lesions_solid_or_with_rim_are_no_vessels(diameter, is_rim):
     assert not vessel_mask(measured(truth, 0.03, noise=0.002), FULL, GRID).any()
 
 
+@pytest.mark.parametrize("diameter", [10, 12, 16])
+@pytest.mark.parametrize("contrast", [0.05, 0.08])
+def test_strong_iron_rim_is_a_sheet_not_a_vessel(diameter, contrast):
+    centre = (18, 18, 20)
+    rim = ball(SHAPE, centre, diameter) & ~ball(SHAPE, centre, diameter - 2)
+    assert not vessel_mask(measured(rim, contrast), FULL, GRID).any()
+
+
 def test_sheet_and_noise_are_no_vessels():
     sheet = np.zeros(SHAPE)
     sheet[18:20] = 1
