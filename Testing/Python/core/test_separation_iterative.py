@@ -87,7 +87,7 @@ def test_noise_is_handled_better_than_by_the_closed_form():
     maps = separate_iterative(field, rate, head.mask, head.grid)
     iterative = head.errors(maps, demeaned=True)
     direct = head.errors(closed_form(chi, rate, head.mask), demeaned=True)  # gets χ, and its zero, for nothing
-    assert iterative[0] < 0.6 * direct[0] and iterative[1] < 0.6 * direct[1]
+    assert iterative[0] < 0.75 * direct[0] and iterative[1] < 0.75 * direct[1]
     assert abs((maps.chi_total - head.para + head.dia)[head.mask].mean()) < 0.006  # white matter has −27 ppb
 
 
