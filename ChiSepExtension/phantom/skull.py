@@ -14,7 +14,7 @@ from .shapes import ellipsoid, inside_box, mirrored, smooth_cut, smooth_union, t
 from .tissues import Label
 
 #: Fluid between the brain's envelope and the inner table.
-FLUID_MM = 2.3
+FLUID_MM = 3.0
 _SCALP_MM = 6.0
 _TABLE_MM = 1.7
 
