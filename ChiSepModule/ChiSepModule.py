@@ -62,7 +62,6 @@ class ChiSepModule(ScriptedLoadableModule):
         ScriptedLoadableModule.__init__(self, parent)
         parent.title = _("χ-separation")
         parent.categories = [translate("qSlicerAbstractCoreModule", "Quantification")]
-        parent.dependencies = []
         parent.contributors = ["The ChiSepExtension contributors"]
         parent.helpText = _(
             "Separates magnetic susceptibility into its paramagnetic source (iron) and its diamagnetic source "
@@ -306,7 +305,7 @@ class ChiSepModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._isEntered = True
         self.initializeParameterNode()
         self.panel.readout.start()
-        if self._viewsWereShown:
+        if self._viewsWereShown or self.panel.views.areShown:
             self.panel.showAgain()
 
     def exit(self):

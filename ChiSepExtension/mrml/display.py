@@ -67,7 +67,7 @@ def show_mask(volume) -> None:
 
 def show_legend(volume, title: str, label_format: str, view_ids: tuple[str, ...] = ()):
     """Give a volume's display a colour legend with a title that names map and unit. Returns the legend's node."""
-    logic = slicer.vtkSlicerColorLogic
+    logic = color_logic()
     legend = logic.GetColorLegendDisplayNode(volume) or logic.AddDefaultColorLegendDisplayNode(volume)
     with slicer.util.NodeModify(legend):
         legend.SetTitleText(title)
@@ -82,6 +82,11 @@ def show_legend(volume, title: str, label_format: str, view_ids: tuple[str, ...]
         for view_id in view_ids:
             legend.AddViewNodeID(view_id)
     return legend
+
+
+def color_logic():
+    """The colour logic, whose legend functions are static: Slicer's Colors module has it, slicer-core as a class."""
+    return slicer.modules.colors.logic() if hasattr(slicer, "modules") else slicer.vtkSlicerColorLogic
 
 
 def style_map(volume, kind: OutputMap, preset: str = SURVEY, style: str = OVERLAY) -> None:

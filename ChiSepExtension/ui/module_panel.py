@@ -174,7 +174,8 @@ class ModulePanel:
         return run
 
     def _finished(self, result) -> None:
-        if self._parameters is None:
+        if self._parameters is None:  # another module is open: the maps wait there until this one is entered again
+            select_outputs(self._logic.getParameterNode(), result.nodes)
             return
         select_outputs(self._parameters, result.nodes)
         self.views.show(self._outputs(), self._parameters.preset, self._parameters.style)

@@ -338,3 +338,12 @@ def test_reload_during_a_run_ends_it_and_reads_the_package_again(widget, quick, 
     assert new is not widget
     assert new.ui.magnitudeSelector.currentNode().GetName() == "sub-01 magnitude"
     assert new.ui.applyButton.enabled
+
+
+def test_run_that_ends_while_another_module_is_open_is_not_lost(widget, quick):
+    choose_scan(widget)
+    widget.ui.applyButton.click()
+    slicer.util.selectModule("")
+    wait_until(lambda: not widget.panel.run.isRunning)
+    slicer.util.selectModule("ChiSepModule")
+    assert widget.ui.chiParaSelector.currentNode().GetName() == "sub-01 chi-para"
