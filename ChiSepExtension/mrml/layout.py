@@ -62,7 +62,14 @@ def fill_views(scene, magnitude, shown: dict, opacity: float = 1.0) -> int:
     for node in composites.values():
         node.SetHotLinkedControl(1)
         node.SetLinkedControl(1)
+    _refresh_legends(scene)
     return len(composites)
+
+
+def _refresh_legends(scene) -> None:
+    """Slicer draws legends anew when a user changes a layer, not when a program does: they are told."""
+    for n in range(scene.GetNumberOfNodesByClass("vtkMRMLColorLegendDisplayNode")):
+        scene.GetNthNodeByClass(n, "vtkMRMLColorLegendDisplayNode").Modified()
 
 
 def _view(name: str, label: str, color: str) -> str:

@@ -176,3 +176,14 @@ def test_saved_views_refer_to_the_maps():
     assert composite.GetForegroundVolumeID() == volume.GetID()
     restore_layers(slicer.mrmlScene, swapped)
     assert composite.GetForegroundVolumeID() == find_shown_copy(volume).GetID() == copy.GetID()
+
+
+def test_legends_are_told_when_the_views_change():
+    """Slicer's legend follows a layer that a user changes; after a program it waits for a change of the legend."""
+    copy = shown_copy(chi_map(), BY_KEY["chi_para"])
+    told = []
+    legend = legend_of(copy)
+    tag = legend.AddObserver("ModifiedEvent", lambda *_: told.append(composite_of(slicer.mrmlScene, "ChiSepPara")))
+    shown_layout({"chi_para": copy})
+    legend.RemoveObserver(tag)
+    assert told[-1].GetForegroundVolumeID() == copy.GetID()
