@@ -70,10 +70,12 @@ def run_demo(
 
 
 def error_table(maps: Path, truth: Path) -> str:
-    """Markdown table of a run's maps against their truth, inside the run's mask."""
+    """Markdown table of a run's maps against their truth, where the run's mask and the true brain overlap."""
     from .quality.metrics import nrmse, xsim
 
     mask = read_volume(maps / "desc-brain_mask.nii.gz")[0] != 0
+    brain = read_volume(truth / "brain_mask.nii.gz")[0] != 0
+    mask &= brain  # beyond it the truth holds fat and bone
     lines = [
         "| map | unit | true mean ± SD | bias | RMSE | NRMSE % | correlation | XSIM |",
         "|---|---|---|---|---|---|---|---|",

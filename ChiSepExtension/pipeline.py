@@ -246,7 +246,7 @@ def _field(
             method=options.background,
             progress=report,
             cancel=state.cancel,
-            **({"largest_radius_mm": options.vsharp_max_radius_mm} if options.background == "vsharp" else {}),
+            **_background_choices(options),
         )
         kept = float(local.mask.sum() / mask.sum())
         spread = float(np.std(local.field_ppm[local.mask])) if local.mask.any() else 0.0
@@ -261,6 +261,14 @@ def _field(
                 "The mask is too thin for the smallest sphere; give a larger mask.",
             )
     return fit.field_hz.astype(np.float32), local.field_ppm, local.mask
+
+
+def _background_choices(options: Options) -> dict[str, Any]:
+    if options.background != "vsharp":
+        return {}
+    # Without deconvolution: on a simulated head (1.5 mm, computed mask, 94 % of the brain kept) the error well inside
+    # was 45 % against 115 % with it, which spreads what is wrong at the mask's edge over the brain.
+    return {"largest_radius_mm": options.vsharp_max_radius_mm, "deconvolve": False}
 
 
 def _relaxation(
