@@ -95,7 +95,7 @@ def make_case(name: str, phantom: str = "uniform", *, noisy: bool = True, seed: 
     return Case(title, grid, mask, para, dia, field * mask, chi * mask, rate * mask, r2star * mask)
 
 
-def methods(case: Case, device: str = "numpy") -> dict[str, Callable[[], SourceMaps]]:
+def methods(case: Case, device: str = "cpu") -> dict[str, Callable[[], SourceMaps]]:
     """The methods of the table, ready to run on a case."""
 
     def after(invert: Callable[..., np.ndarray]) -> Callable[[], SourceMaps]:
@@ -129,7 +129,7 @@ def benchmark_separation(
     phantoms: Iterable[str] = PHANTOMS,
     *,
     noisy: bool = True,
-    device: str = "numpy",
+    device: str = "cpu",
     only: Iterable[str] | None = None,
     seed: int = 0,
     progress: Progress = silent,

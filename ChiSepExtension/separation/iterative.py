@@ -61,7 +61,7 @@ def separate_iterative(
     iterations: int = 150,
     tolerance: float = 1e-3,
     padding_mm: float = PADDING_MM,
-    device: str = "numpy",
+    device: str = "cpu",
     progress: Progress = silent,
     cancel: CancelToken = NEVER,
 ) -> SourceMaps:
@@ -89,8 +89,8 @@ def separate_iterative(
         Stop when the sources change by less than the tolerance in one iteration, relative to their norm. What is
         left to change by then are slow shadings, which background removal gets wrong.
     device
-        "numpy" (the processor, without torch), a torch device ("cpu", "cuda", "mps"), or "auto": a CUDA device if
-        torch finds one, else numpy.
+        "cpu" (numpy, without torch), a torch device ("cuda", "cuda:1", "mps"; "torch:cpu" for torch on the processor),
+        or "auto": CUDA if torch finds it, else "cpu".
 
     Returns
     -------
@@ -221,12 +221,12 @@ def feasible_zero(chi_ppm: np.ndarray, rate_ppm: np.ndarray) -> float:
 
 
 def make_engine(device: str, domain: DipoleDomain) -> NumpyEngine | TorchEngine:
-    """The array engine of a device name; "auto" takes CUDA if torch finds it, else numpy."""
+    """The array engine of a device name; see `separate_iterative`."""
     if device == "auto":
-        device = "cuda" if _has_cuda() else "numpy"
-    if device == "numpy":
+        device = "cuda" if _has_cuda() else "cpu"
+    if device == "cpu":
         return NumpyEngine(domain.shape, domain.spacing_mm)
-    return TorchEngine(domain.shape, domain.spacing_mm, device)
+    return TorchEngine(domain.shape, domain.spacing_mm, device.removeprefix("torch:"))
 
 
 def _has_cuda() -> bool:

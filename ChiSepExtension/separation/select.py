@@ -105,6 +105,7 @@ def separate(
             dr_dia=dr_dia,
             chi_start_ppm=qsm,
             weight=weight,
+            device=options.device,
             progress=progress,
             cancel=cancel,
         )

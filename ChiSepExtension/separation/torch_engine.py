@@ -24,7 +24,7 @@ class TorchEngine:
         except ImportError as error:
             raise InputError(
                 f'The device "{device}" needs PyTorch, which is not installed.',
-                'Install torch, or use the device "numpy".',
+                'Install torch, or use the device "cpu".',
             ) from error
         self.torch = torch
         self.shape = tuple(shape)
@@ -34,7 +34,7 @@ class TorchEngine:
             torch.zeros(1, device=self.device)
         except (RuntimeError, AssertionError) as error:
             raise InputError(
-                f'There is no device "{device}" on this computer.', 'Use "numpy", "cpu" or "auto".'
+                f'There is no device "{device}" on this computer.', 'Use "cpu" or "auto".'
             ) from error
         self.name = f"torch {self.device}"
 

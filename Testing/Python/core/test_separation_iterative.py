@@ -190,7 +190,7 @@ def test_torch_equals_numpy():
     field, rate, _ = head.noisy()
     options = {"dr_para": 120, "dr_dia": 150, "iterations": 60}
     one = separate_iterative(field, rate, head.mask, head.grid, **options)
-    other = separate_iterative(field, rate, head.mask, head.grid, device="cpu", **options)
+    other = separate_iterative(field, rate, head.mask, head.grid, device="torch:cpu", **options)
     np.testing.assert_allclose(other.chi_para, one.chi_para, atol=1e-5)
     np.testing.assert_allclose(other.chi_dia, one.chi_dia, atol=1e-5)
 
