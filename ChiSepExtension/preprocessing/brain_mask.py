@@ -181,7 +181,7 @@ def _cut_free(scan: _Scan, cancel: CancelToken) -> np.ndarray:
     if core is None:  # tissue thinner than the smallest radius: take the largest piece as it is
         return _largest_piece(tissue)
     if enclosed and min(n * d for n, d in zip(core.shape, scan.spacing)) > _THINNEST_SLAB_MM:
-        return _within_surface(scan, core, cancel)
+        return _within_surface(scan, core, cancel) & (outside > _SCALP_MM)
     others = (depth > radius) & ~core
     if enclosed:
         tissue &= outside > _SCALP_MM
