@@ -9,8 +9,9 @@ from ..dipole import dipole_kernel, padded_shape
 from ..errors import InputError
 from ..geometry import Grid
 
-#: Zero margin in mm between the periodic copies of the brain that the FFT implies. Against a margin of one head width
-#: the field of a brain-sized phantom differs by 0.6 % of its standard deviation.
+#: Zero margin in mm between the periodic copies of the brain that the FFT implies. The copies change the field by 3 to
+#: 4 % of its standard deviation, smoothly, which sources outside the mask take up: 100 mm made the maps better by 0.1 to
+#: 0.6 % NRMSE, and took 2.5 times as long.
 PADDING_MM = 32.0
 
 
