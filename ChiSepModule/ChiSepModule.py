@@ -362,15 +362,16 @@ class ChiSepModuleTest(ScriptedLoadableModuleTest):
         slicer.mrmlScene.Clear(0)
 
     def runTest(self):
-        for name in ("test_maps", "test_second_run", "test_errors"):
+        for name in ("test_maps_and_second_run", "test_errors"):
             self.setUp()
             getattr(self, name)()
             self.delayDisplay(f"{name} passed", 50)
 
-    def test_maps(self):
-        """Maps lie on the grid of the input, carry their unit, and iron-rich tissue is brighter than the rest."""
+    def test_maps_and_second_run(self):
+        """Maps lie on the grid of the input, carry their unit and belong together; a second run fills the same nodes."""
         scan = sample.add_simulated_head(slicer.mrmlScene, spacing_mm=4.0)
-        maps = ChiSepModuleLogic().process(scan.magnitude, scan.phase)
+        logic = ChiSepModuleLogic()
+        maps = logic.process(scan.magnitude, scan.phase)
         echo = scan.magnitude.GetNthDataNode(0)
         for key in ("chi_para", "chi_dia", "chi_total"):
             self.assertEqual(maps.nodes[key].GetImageData().GetDimensions(), echo.GetImageData().GetDimensions())
@@ -380,15 +381,9 @@ class ChiSepModuleTest(ScriptedLoadableModuleTest):
         self.assertGreaterEqual(min(para.min(), dia.min()), 0)
         self.assertLess(abs(total - (para - dia)).max(), 1e-6)
         self.assertGreater(para.max(), 0.02)
-
-    def test_second_run(self):
-        """A second run fills the same nodes."""
-        scan = sample.add_simulated_head(slicer.mrmlScene, spacing_mm=4.0)
-        logic = ChiSepModuleLogic()
-        first = logic.process(scan.magnitude, scan.phase)
         before = slicer.mrmlScene.GetNumberOfNodes()
-        second = logic.process(scan.magnitude, scan.phase)
-        self.assertEqual([n.GetID() for n in first.nodes.values()], [n.GetID() for n in second.nodes.values()])
+        again = logic.process(scan.magnitude, scan.phase)
+        self.assertEqual([n.GetID() for n in maps.nodes.values()], [n.GetID() for n in again.nodes.values()])
         self.assertEqual(slicer.mrmlScene.GetNumberOfNodes(), before)
 
     def test_errors(self):

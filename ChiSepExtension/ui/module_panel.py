@@ -117,6 +117,7 @@ class ModulePanel:
         parameters.magnitude, parameters.phase = loaded.magnitude, loaded.phase
         parameters.echoTimes = format_echo_times(loaded.echo_times_s)
         parameters.fieldStrength = loaded.field_strength_t
+        self.views.showMagnitude(loaded.magnitude)
         self.run.showMessage("\n".join(loaded.remarks))
         self.run.log(callText(f"{_LOGIC}.loadFolder", folder=folder))
         self.update()

@@ -5,9 +5,11 @@ from __future__ import annotations
 import slicer
 
 from ..mrml.display import remove_orphaned_copies, restore_layers, shown_copy, style_map, use_stored_maps
+from ..mrml.echoes import echo_volumes
 from ..mrml.layout import LAYOUT_ID, MAP_IN_VIEW, VIEW_NAMES, fill_views, register_layout
 from ..mrml.maps import BY_KEY
-from ..mrml.outputs import magnitude_behind
+from ..mrml.outputs import base_name, magnitude_behind, write_magnitude
+from ..mrml.volumes import grid_of
 
 
 class MapViews:
@@ -42,6 +44,21 @@ class MapViews:
         if firstTime:
             self.fit()
         return True
+
+    @staticmethod
+    def showMagnitude(magnitude):
+        """Show the mean of a magnitude sequence in the views that are open, so that a load has something to see."""
+        volumes = echo_volumes(magnitude)
+        node = write_magnitude(
+            slicer.mrmlScene,
+            volumes,
+            grid_of(volumes[0]),
+            name=base_name(magnitude),
+            inputs={"magnitude": magnitude},
+        )
+        if slicer.app.layoutManager() is not None:
+            slicer.util.setSliceViewerLayers(background=node, fit=True)
+        return node
 
     def restyle(self, nodes: dict, preset: str, style: str) -> None:
         """Change window and colours of maps that are shown already."""

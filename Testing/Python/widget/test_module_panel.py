@@ -227,6 +227,8 @@ def test_load_fills_everything(widget, tmp_path):
     assert widget.ui.echoTimesEdit.text == "5, 10, 15"
     assert widget.ui.fieldStrengthSpinBox.value == 7
     assert widget.ui.applyButton.enabled, widget.ui.applyButton.toolTip
+    red = slicer.app.layoutManager().sliceWidget("Red").mrmlSliceCompositeNode()
+    assert slicer.mrmlScene.GetNodeByID(red.GetBackgroundVolumeID()).GetName() == "sub-03_MEGRE mean magnitude"
 
 
 def test_load_of_a_wrong_folder_is_told(widget, tmp_path):

@@ -203,9 +203,8 @@ def test_cancel_before_the_child_has_started():
 
 
 def test_closing_the_scene_ends_the_run(program, tmp_path):
-    body = (
-        f"Path({str(tmp_path / 'pid')!r}).write_text(str(os.getpid())); tell(event='log', message='up'); time.sleep(60)"
-    )
+    pid = tmp_path / "pid"
+    body = f"Path({str(pid)!r}).write_text(str(os.getpid())); tell(event='log', message='up'); time.sleep(60)"
     watched = Watched()
     run = SeparationRun(small_job(), watched, program(body))
     wait_for(lambda: "up" in watched.lines)
