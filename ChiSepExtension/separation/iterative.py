@@ -125,10 +125,10 @@ def separate_iterative(
             warn=False,
         )
     dr = (dr_para + dr_dia) / 2
-    rate = np.nan_to_num(domain.embed(r2prime_hz)) * domain.mask
+    rate = domain.masked(r2prime_hz, "R2′")
     if csf is not None:
         rate[domain.embed(np.asarray(csf, dtype=bool))] = 0
-    chi = domain.embed(chi_start_ppm)
+    chi = domain.masked(chi_start_ppm, "The start of χ")
     squared_weight = field_weight(weight, domain)
     low, high = trusted_r2prime_hz
     trusted = (rate >= low) & (rate <= high)
@@ -142,7 +142,7 @@ def separate_iterative(
         kernel=engine.array(domain.kernel),
         gradient_spectrum=engine.array(domain.gradient_spectrum()),
         mask=engine.array(domain.mask),
-        field=engine.array(domain.embed(local_field_ppm) * domain.mask),
+        field=engine.array(domain.masked(local_field_ppm, "The local field")),
         field_weight=engine.array(squared_weight),
         rate=engine.array(rate),
         rate_weight=engine.array(np.float32(balance) * squared_weight * np.where(trusted, 1, 0.01).astype(np.float32)),

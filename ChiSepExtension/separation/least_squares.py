@@ -65,9 +65,9 @@ def separate_least_squares(
     dr = (dr_para + dr_dia) / 2
     alpha, beta = np.float32(dr_para / dr), np.float32(dr_dia / dr)
     inside = domain.mask
-    field = domain.embed(local_field_ppm) * inside
-    rate = np.nan_to_num(domain.embed(r2prime_hz)) * inside / np.float32(dr)
-    chi = domain.embed(chi_start_ppm)
+    field = domain.masked(local_field_ppm, "The local field")
+    rate = domain.masked(r2prime_hz, "R2′") / np.float32(dr)
+    chi = domain.masked(chi_start_ppm, "The start of χ")
     chi -= np.float32(feasible_zero(chi[inside], rate[inside]))
     chi *= inside
     squared_weight = field_weight(weight, domain)

@@ -39,7 +39,7 @@ def chi_standard_error(
     domain = DipoleDomain(mask, grid, padding_mm)
     response = domain.irfftn(tikhonov_transfer(domain, strength_mm2).astype(np.complex64))
     np.square(response, out=response)
-    variance = domain.rfftn(np.square(domain.embed(field_error_ppm) * domain.mask))
+    variance = domain.rfftn(np.square(domain.masked(field_error_ppm, "The error of the field")))
     variance *= domain.rfftn(response)
     return domain.extract(np.sqrt(np.maximum(domain.irfftn(variance), 0)))
 

@@ -104,7 +104,7 @@ def _apply(
     domain: DipoleDomain, transfer: np.ndarray, field: np.ndarray, progress: Progress, cancel: CancelToken
 ) -> np.ndarray:
     cancel.check()
-    spectrum = domain.rfftn(domain.embed(field) * domain.mask)
+    spectrum = domain.rfftn(domain.masked(field, "The local field"))
     spectrum *= transfer
     chi = domain.extract(domain.irfftn(spectrum))
     progress(1.0, "Dipole inversion")

@@ -79,7 +79,7 @@ def total_variation(
     if strength <= 0 or iterations < 1:
         raise InputError("Total variation needs a positive strength and at least one iteration.", "Use 1.5e-4 and 150.")
     domain = DipoleDomain(mask, grid, padding_mm)
-    field = domain.embed(local_field_ppm) * domain.mask
+    field = domain.masked(local_field_ppm, "The local field")
     squared_weight = field_weight(weight, domain)
     rho_u, rho_v = np.float32(GRADIENT_PENALTY), np.float32(FIELD_PENALTY)
 

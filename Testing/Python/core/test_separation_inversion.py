@@ -128,6 +128,16 @@ def test_noise_and_zeros_outside_the_mask_do_not_matter():
     np.testing.assert_array_equal(total_variation(noisy, mask, grid), total_variation(field * mask, mask, grid))
 
 
+@pytest.mark.parametrize("name", INVERSIONS)
+def test_what_is_not_a_number_is_ignored_outside_and_refused_inside(name):
+    _, field, mask, grid = small_head()
+    dirty = np.where(mask, field, np.float32(np.nan))
+    np.testing.assert_array_equal(INVERSIONS[name](dirty, mask, grid), INVERSIONS[name](field, mask, grid))
+    dirty[tuple(np.argwhere(mask)[0])] = np.inf
+    with pytest.raises(InputError, match="in 1 voxels of the mask"):
+        INVERSIONS[name](dirty, mask, grid)
+
+
 def test_convergence_is_reported_and_an_early_stop_warned_of():
     _, field, mask, grid = small_head()
     reports = []
