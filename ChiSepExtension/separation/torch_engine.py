@@ -33,9 +33,7 @@ class TorchEngine:
             self.device = torch.device(device)
             torch.zeros(1, device=self.device)
         except (RuntimeError, AssertionError) as error:
-            raise InputError(
-                f'There is no device "{device}" on this computer.', 'Use "cpu" or "auto".'
-            ) from error
+            raise InputError(f'There is no device "{device}" on this computer.', 'Use "cpu" or "auto".') from error
         self.name = f"torch {self.device}"
 
     def array(self, values: np.ndarray):
