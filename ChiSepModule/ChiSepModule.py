@@ -368,7 +368,7 @@ class ChiSepModuleTest(ScriptedLoadableModuleTest):
             self.delayDisplay(f"{name} passed", 50)
 
     def test_maps_and_second_run(self):
-        """Maps lie on the grid of the input, carry their unit and belong together; a second run fills the same nodes."""
+        """Maps lie on the input grid, carry their unit and belong together; a second run fills the same nodes."""
         scan = sample.add_simulated_head(slicer.mrmlScene, spacing_mm=4.0)
         logic = ChiSepModuleLogic()
         maps = logic.process(scan.magnitude, scan.phase)

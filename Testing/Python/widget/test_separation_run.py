@@ -177,7 +177,7 @@ def test_cancel_ends_the_whole_tree_within_two_seconds(program, tmp_path):
     body = f"""
 import signal
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
-other = subprocess.Popen([sys.executable, "-c", "import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(60)"])
+other = subprocess.Popen([sys.executable, "-c", "import signal as s, time; s.signal(15, s.SIG_IGN); time.sleep(60)"])
 Path({str(tmp_path / "pids")!r}).write_text(f"{{os.getpid()}} {{other.pid}}")
 tell(event="progress", fraction=0.1, message="Working")
 time.sleep(60)
