@@ -54,7 +54,7 @@ def benchmark_inference(
         Size of the network, of the padded volume and of the brain's box in it.
     ways
         "plain", "plain-box" (the plain network on the brain's box alone, which changes the map), "engine-float32",
-        "engine-auto", "engine-float32-small" (the engine's smallest plan). Ratios need "plain".
+        "engine-bfloat16", "engine-auto", "engine-float32-small" (the engine's smallest plan). Ratios need "plain".
     threads
         Of torch on the CPU; None for its default.
 
@@ -122,7 +122,6 @@ def _measure(settings: dict[str, Any]) -> dict[str, Any]:
     import torch
 
     from .folding import fold
-    from .forward import Slabs
     from .inference import Engine, choose_device, exact_float32
     from .layout import MULTIPLE
     from .regions import Region, bounding_box
@@ -154,7 +153,7 @@ def _measure(settings: dict[str, Any]) -> dict[str, Any]:
         if small:
             from . import inference
 
-            inference.LADDER = (Slabs(False, 32 << 20),)
+            inference.LADDER = inference.LADDER[-1:]
         engine = Engine(settings["device"], dtype=number_type, fall_back=False)
         started = time.perf_counter()
         output = engine.run(network, channels, mask)[inside]

@@ -14,6 +14,7 @@ from ChiSepExtension.errors import Cancelled, InputError, MemoryLimitError  # no
 from ChiSepExtension.networks import inference, memory, precision, windows  # noqa: E402
 from ChiSepExtension.networks.devices import list_devices  # noqa: E402
 from ChiSepExtension.networks.folding import FoldedNetwork, fold  # noqa: E402
+from ChiSepExtension.networks.forward import Slabs  # noqa: E402
 from ChiSepExtension.networks.inference import Engine, choose_device  # noqa: E402
 from ChiSepExtension.networks.precision import PrecisionCheck, compare  # noqa: E402
 from ChiSepExtension.networks.unet import UNet3d  # noqa: E402
@@ -96,8 +97,9 @@ def test_other_failures_are_not_hidden(monkeypatch):
         Engine("cpu", dtype="float32").run(network(), *case())
 
 
-def test_small_memory_takes_the_small_plan_before_anything_runs(monkeypatch, exact):
-    # Workspace 128 MB plus features: the plan that keeps the skip of 4 channels needs more than the one that does not.
+def test_small_memory_takes_the_small_plan_before_anything_runs(monkeypatch):
+    # Slabs in proportion to a head of 96 mm and 4 channels.
+    monkeypatch.setattr(inference, "LADDER", (Slabs(True, 1 << 30), Slabs(False, 1 << 20)))
     x, mask = case((96, 96, 96))
     big = Engine("cpu", dtype="float32")
     whole = big.run(network(), x, mask)
