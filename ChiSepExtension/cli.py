@@ -78,6 +78,7 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
     run.add_argument(
         "--phase-scaling", default="auto", choices=["auto", *(s.name for s in KNOWN_SPANS)], help="stored phase unit"
     )
+    run.add_argument("--invert-phase", action="store_true", help="negate the phase (the run warns if this is needed)")
     run.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for the results")
     run.add_argument("--prefix", default="", help="before every file name, such as sub-01_")
     run.add_argument("--overwrite", action="store_true", help="replace the files of an earlier run")
@@ -178,6 +179,7 @@ def _options(parsed: argparse.Namespace) -> Options:
         background=parsed.background,
         qsm=parsed.qsm,
         reference=parsed.reference,
+        invert_phase=parsed.invert_phase,
         device=parsed.device,
         weights=parsed.weights,
     ).validate()

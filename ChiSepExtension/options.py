@@ -47,6 +47,8 @@ class Options:
         Algorithm of each stage.
     reference
         Zero of susceptibility: "csf", "brain" (mean of the mask) or "none".
+    invert_phase
+        Negate the phase first: for scanners whose phase falls with rising field.
     smoothing_mm
         Width (σ) of the phase-offset smoothing.
     vsharp_max_radius_mm
@@ -66,6 +68,7 @@ class Options:
     r2star: str = "auto"
     qsm: str = "total-variation"
     reference: str = "csf"
+    invert_phase: bool = False
     smoothing_mm: float = 8.0
     vsharp_max_radius_mm: float = 12.0
     device: str = "auto"

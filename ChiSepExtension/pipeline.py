@@ -17,6 +17,7 @@ from .geometry import Grid, to_closest_ras
 from .options import Options
 from .progress import NEVER, CancelToken, Progress, part, silent
 from .provenance import array_sha256, software_versions, utc_now
+from .quality.checks import check_phase_sign, check_slices
 from .result import Result
 
 #: Share of the whole run at which each stage begins, from a 1 mm head on 2 cores.
@@ -81,6 +82,11 @@ class _Run:
         yield part(self.progress, start, stop)
         self.times[name] = round(time.perf_counter() - began, 3)
 
+    def check(self, *checks: tuple[dict[str, Any], list[str]]) -> None:
+        for facts, warnings in checks:
+            self.facts.setdefault("checks", {}).update(facts)
+            self.warnings.extend(warnings)
+
 
 def run(
     series: GradientEchoSeries,
@@ -136,12 +142,15 @@ def _run(series: GradientEchoSeries, options: Options, given: GivenMaps, state: 
     started, began = utc_now(), time.perf_counter()
     inputs = _describe_inputs(series, given)
     source_grid = series.grid
+    if options.invert_phase:
+        series = replace(series, phase=-series.phase)
     series, turn = series.in_closest_ras()
     given = replace(given, **{name: turn.apply(array) for name, array in given.named().items()})
 
     brain = _brain_mask(series, given, state)
     total_field_hz, local_field_ppm, mask = _field(series, brain, options, given, state)
     r2star_hz, r2prime_hz = _relaxation(series, mask, options, given, state)
+    state.check(check_slices(series), check_phase_sign(local_field_ppm, r2star_hz, mask, series.grid))
     qsm, chi_para, chi_dia = _separate(series, local_field_ppm, r2star_hz, r2prime_hz, mask, options, state)
     state.progress(1.0, "Done")
 
@@ -175,9 +184,10 @@ def _brain_mask(series: GradientEchoSeries, given: GivenMaps, state: _Run) -> np
         if given.mask is not None:
             mask, source = given.mask.astype(bool), "given"
         else:
-            from .preprocessing.brain_mask import brain_mask
+            from .preprocessing.brain_mask import brain_mask, without_rim
 
             mask, source = brain_mask(series.magnitude, series.phase, series.echo_times_s, series.grid), "computed"
+            mask = without_rim(mask, series.magnitude[0], series.grid)
         # A voxel without signal has no phase: it can only do harm.
         mask = mask & (series.magnitude[0] > 0)
         volume_ml = float(mask.sum() * series.grid.voxel_volume_mm3 / 1e3)
@@ -222,7 +232,14 @@ def _field(
             **stage,
         )
         unwrapped = unwrap(
-            phase, magnitude, times, mask, method=options.unwrapping, progress=part(report, 0.4, 0.9), **stage
+            phase,
+            magnitude,
+            times,
+            mask,
+            method=options.unwrapping,
+            mode="template",
+            progress=part(report, 0.4, 0.9),
+            **stage,
         )
         report(0.9, "Field fit")
         fit = fit_field(unwrapped, magnitude, times, mask)

@@ -276,3 +276,21 @@ def test_dr_scales_with_field_strength_for_model_based_methods_only():
     assert Options().dr(7.0) == pytest.approx((137 * 7 / 3, 137 * 7 / 3))
     assert Options(method="sepnet-r2star").dr(3.0) == (114.0, 114.0)
     assert Options(dr_para=120).dr(3.0) == (120, 137.0)
+
+
+def test_an_inverted_phase_is_noticed_and_can_be_turned_back(head, result):
+    scan = head.scan()
+    inverted = GradientEchoSeries(scan.magnitude, -scan.phase, TIMES, 3.0, head.grid)
+    wrong = run(inverted, Options(), given=head.given())
+    assert wrong.provenance["findings"]["checks"]["phase_inverted"] is True
+    assert any("--invert-phase" in warning for warning in wrong.warnings)
+    mended = run(inverted, Options(invert_phase=True), given=head.given())
+    np.testing.assert_array_equal(mended.chi_para, result.chi_para)
+    assert not any("--invert-phase" in warning for warning in mended.warnings)
+
+
+def test_slices_of_alternating_sign_are_noticed(head):
+    scan = head.scan()
+    alternating = scan.phase + np.pi * (np.arange(SHAPE[0]) % 2).reshape(1, -1, 1, 1)
+    stored = GradientEchoSeries(scan.magnitude, np.angle(np.exp(1j * alternating)), TIMES, 3.0, head.grid)
+    assert any("every slice to the next" in w for w in run(stored, Options(), given=head.given()).warnings)
