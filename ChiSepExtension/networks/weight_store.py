@@ -31,6 +31,9 @@ RECORD = "installed.json"
 ACCEPTANCE = "licence-accepted.json"
 PARTIAL = ".partial-"
 
+#: Bundles that come with the package, each in a folder of its own; they need no import.
+SHIPPED = Path(__file__).with_name("shipped")
+
 #: File names of the published set by role, lower case; ``.pth`` alone is accepted too.
 PUBLISHED_STEMS = {"qsm": "qsmnet", "r2prime": "r2primenet", "separation": "xsepnet"}
 PUBLISHED_STATISTICS = "xsepnet_norm_factor.mat"
@@ -84,19 +87,22 @@ def find_weights(folder: str | Path | None = None) -> Path:
     Parameters
     ----------
     folder
-        The user's choice: a folder of checkpoints or a bundle, or the name of an installed set. None takes the only
-        installed set, or the published one among several.
+        The user's choice: a folder of checkpoints or a bundle, or the name of an installed or shipped set. None takes
+        the only installed set, the published one among several, or what is shipped if nothing is installed.
 
     Raises
     ------
     WeightsError
         If there is none, the choice is not clear, or the licence of published weights has not been accepted.
     """
-    store = weights_folder()
+    shipped = sorted(path.parent for path in SHIPPED.glob("*/separation.card.json"))
     if folder is not None:
         path = Path(folder).expanduser()
-        if not path.is_dir() and _is_name(str(folder)) and (store / str(folder)).is_dir():
-            path = store / str(folder)
+        if not path.is_dir() and _is_name(str(folder)):
+            named = [root / str(folder) for root in (weights_folder(), SHIPPED)]
+            path = next((each for each in named if each.is_dir()), path)
+    elif shipped and not list_weights():
+        path = shipped[-1]
     else:
         installed = list_weights()
         chosen = installed if len(installed) == 1 else [entry for entry in installed if entry.kind == PUBLISHED]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +27,7 @@ from ChiSepExtension.networks.unet import UNet3d  # noqa: E402
 @pytest.fixture(autouse=True)
 def store(tmp_path, monkeypatch):
     folder = tmp_path / "store"
+    monkeypatch.setattr(weight_store, "SHIPPED", tmp_path / "shipped")
     monkeypatch.setenv("CHISEP_WEIGHTS", str(folder))
     return folder
 
@@ -162,6 +164,14 @@ def test_several_sets_need_a_choice(bundle):
         commands.weights_import(bundle, name=name)
     with pytest.raises(WeightsError, match="one, two"):
         weight_store.find_weights()
+
+
+def test_shipped_bundle_is_used_until_something_is_installed(bundle, store, tmp_path):
+    shutil.copytree(bundle, tmp_path / "shipped" / "simulated-1")
+    assert weight_store.find_weights() == tmp_path / "shipped" / "simulated-1"
+    commands.weights_import(bundle)
+    assert weight_store.find_weights() == store / "own-net"
+    assert weight_store.find_weights("simulated-1") == tmp_path / "shipped" / "simulated-1"
 
 
 def test_folder_without_weights_says_what_belongs_there(tmp_path):
