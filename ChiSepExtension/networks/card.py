@@ -87,6 +87,8 @@ class ModelCard:
     version: str = ""
     training_data: str = ""
     licence: str = ""
+    #: For people: data, schedule, hardware, scores, limits. JSON-able; nothing is computed from it.
+    details: dict[str, Any] = field(default_factory=dict)
     #: SHA-256 of the weight file, hexadecimal.
     sha256: str = ""
 
