@@ -26,12 +26,6 @@ if sys.version_info < (3, 12):
 if QtCore.Qt.CheckState.Checked != 2:
     raise ImportError("PySide6 was imported before chisep_testhost, which asks it for enums that are numbers")
 
-if sys.version_info < (3, 12):
-    # PySide6 6.12 counts on immortal constants, which Python has since 3.12: every call that returns one takes a
-    # reference from it, and at zero the process dies. A thousand million more cannot be used up.
-    for constant in (None, True, False):
-        ctypes.c_ssize_t.from_address(id(constant)).value += 1_000_000_000
-
 # Virtual in C++: a property of this name would replace the method that Qt calls.
 VIRTUAL = {"sizeHint", "minimumSizeHint", "event", "singleShot", "objectName"}
 # Methods that hand out Qt's own parts, which must have the same manners.
