@@ -13,6 +13,7 @@ import numpy as np
 
 from . import __version__
 from .acquisition.phase_scaling import KNOWN_SPANS
+from .cli_tools import add_commands
 from .errors import Cancelled, ChiSepError, InputError
 from .notice import RESEARCH_USE
 from .options import METHODS, Options
@@ -60,7 +61,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     _add_run(commands)
     _add_demo(commands)
-    _add_simulate(commands)
+    add_commands(commands)
     return parser
 
 
@@ -117,19 +118,6 @@ def _add_demo(commands: argparse._SubParsersAction) -> None:
     demo.add_argument("--no-scene", action="store_true", help="do not write scene.mrb")
     demo.add_argument("--verbose", action="store_true")
     demo.set_defaults(handler=_demo)
-
-
-def _add_simulate(commands: argparse._SubParsersAction) -> None:
-    simulate = commands.add_parser("simulate", help="write a simulated acquisition as BIDS NIfTI, with its truth")
-    simulate.add_argument("output", type=Path, metavar="DIR", help="folder for the BIDS data set")
-    simulate.add_argument("--seed", type=int, default=1)
-    simulate.add_argument("--spacing", nargs="+", type=float, default=[1.0], metavar="MM", help="one or x y z")
-    simulate.add_argument("--echo-times", nargs="+", type=float, metavar="S")
-    simulate.add_argument("--field-strength", type=float, default=3.0, metavar="T")
-    simulate.add_argument("--snr", type=float, default=100.0, help="peak signal-to-noise ratio of the first echo")
-    simulate.add_argument("--phase-scaling", default="siemens", help="how the vendor stores phase")
-    simulate.add_argument("--verbose", action="store_true")
-    simulate.set_defaults(handler=_simulate)
 
 
 def _run(parsed: argparse.Namespace, cancel: CancelToken) -> int:
@@ -214,29 +202,6 @@ def _demo(parsed: argparse.Namespace, cancel: CancelToken) -> int:
         scene=not parsed.no_scene,
         cancel=cancel,
     )
-
-
-def _simulate(parsed: argparse.Namespace, cancel: CancelToken) -> int:
-    from .phantom import simulate_case
-
-    if len(parsed.spacing) not in (1, 3):
-        raise InputError(f"--spacing has {len(parsed.spacing)} numbers.", "Give one, or three for x y z.")
-    spacing = parsed.spacing * 3 if len(parsed.spacing) == 1 else parsed.spacing
-    extra = {} if parsed.echo_times is None else {"echo_times_s": parsed.echo_times}
-    with terminal_progress() as progress:
-        simulate_case(
-            parsed.output,
-            spacing_mm=tuple(spacing[::-1]),
-            seed=parsed.seed,
-            snr=parsed.snr,
-            field_strength_t=parsed.field_strength,
-            scaling=parsed.phase_scaling,
-            progress=progress,
-            cancel=cancel,
-            **extra,
-        )
-    show(f"Simulated acquisition in {parsed.output}")
-    return 0
 
 
 def _cancel_on_interrupt(cancel: CancelToken):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,12 +13,14 @@ import numpy as np
 from .acquisition.gradient_echo import GradientEchoSeries
 from .dipole import field_hz_per_ppm
 from .errors import InputError
-from .geometry import Grid, to_closest_ras
+from .geometry import to_closest_ras
+from .given_maps import GivenMaps
 from .options import Options
 from .progress import NEVER, CancelToken, Progress, part, silent
 from .provenance import array_sha256, software_versions, utc_now
 from .quality.checks import check_phase_sign, check_slices
 from .result import Result
+from .separation.source_maps import SourceMaps
 
 #: Share of the whole run at which each stage begins, from a 1 mm head on 2 cores.
 _STAGES = {
@@ -29,39 +31,6 @@ _STAGES = {
     "inversion": (0.58, 0.85),
     "separation": (0.85, 1.00),
 }
-
-
-@dataclass(frozen=True, eq=False)
-class GivenMaps:
-    """Maps that the user already has, (z, y, x) on the grid of the series; None is computed.
-
-    ``mask`` bool; ``r2_hz``, ``r2prime_hz``, ``r2star_hz`` in s⁻¹; ``local_field_ppm`` in ppm.
-    """
-
-    mask: np.ndarray | None = None
-    r2_hz: np.ndarray | None = None
-    r2prime_hz: np.ndarray | None = None
-    r2star_hz: np.ndarray | None = None
-    local_field_ppm: np.ndarray | None = None
-
-    def validate(self, grid: Grid) -> GivenMaps:
-        """Return self, or raise `InputError` naming the map that does not fit."""
-        for name, array in self.named().items():
-            if array.shape != grid.shape:
-                raise InputError(
-                    f"The given {name} has shape {array.shape}, the scan has {grid.shape}.",
-                    "Resample it to the gradient-echo scan.",
-                )
-            if not np.isfinite(array).all():
-                raise InputError(f"The given {name} holds NaN or infinite values.", "Set them to 0 outside the brain.")
-        if self.mask is not None and not self.mask.any():
-            raise InputError("The given mask is empty.", "Choose another mask, or none to have one made.")
-        if self.r2prime_hz is not None and self.r2_hz is not None:
-            raise InputError("R2 and R2′ were both given.", "Give one of them.")
-        return self
-
-    def named(self) -> dict[str, np.ndarray]:
-        return {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not None}
 
 
 class _Run:
@@ -151,12 +120,16 @@ def _run(series: GradientEchoSeries, options: Options, given: GivenMaps, state: 
     total_field_hz, local_field_ppm, mask = _field(series, brain, options, given, state)
     r2star_hz, r2prime_hz = _relaxation(series, mask, options, given, state)
     state.check(check_slices(series), check_phase_sign(local_field_ppm, r2star_hz, mask, series.grid))
-    qsm, chi_para, chi_dia = _separate(series, local_field_ppm, r2star_hz, r2prime_hz, mask, options, state)
+    sources, qsm = _separate(series, local_field_ppm, r2star_hz, r2prime_hz, mask, options, state)
+    predicted = getattr(sources, "r2prime_hz", None)
+    if predicted is not None:
+        r2prime_hz = np.maximum(predicted, 0).astype(np.float32)
+        state.facts["r2prime"] = {"source": "predicted from R2* by a network", "measured": False}
     state.progress(1.0, "Done")
 
     maps = {
-        "chi_para": chi_para,
-        "chi_dia": chi_dia,
+        "chi_para": sources.chi_para,
+        "chi_dia": sources.chi_dia,
         "r2star_hz": r2star_hz,
         "r2prime_hz": r2prime_hz,
         "local_field_ppm": local_field_ppm,
@@ -340,7 +313,7 @@ def _separate(
     mask: np.ndarray,
     options: Options,
     state: _Run,
-) -> tuple[np.ndarray | None, np.ndarray, np.ndarray]:
+) -> tuple[SourceMaps, np.ndarray | None]:
     from .separation.select import field_confidence, invert_field, separate
 
     dr_para, dr_dia = options.dr(series.field_strength_t)
@@ -374,6 +347,7 @@ def _separate(
             mask=mask,
             grid=series.grid,
             weight=weight,
+            field_strength_t=series.field_strength_t,
             dr=(dr_para, dr_dia),
             options=options,
             progress=report,
@@ -381,7 +355,9 @@ def _separate(
         )
         state.warnings.extend(facts.pop("warnings", []))
         state.facts["separation"].update(facts)
-    return qsm, sources.chi_para, sources.chi_dia
+    if qsm is None:
+        qsm = getattr(sources, "qsm_ppm", None)
+    return sources, qsm
 
 
 def _describe_inputs(series: GradientEchoSeries, given: GivenMaps) -> dict[str, Any]:

@@ -72,6 +72,7 @@ def separate(
     mask: np.ndarray,
     grid: Grid,
     weight: np.ndarray | None,
+    field_strength_t: float,
     dr: tuple[float, float],
     options: Options,
     progress: Progress = silent,
@@ -121,6 +122,8 @@ def separate(
             find_weights(options.weights),
             r2prime_hz=r2prime_hz if measured else None,
             r2star_hz=None if measured else r2star_hz,
+            dr_hz_per_ppm=options.dr_para,
+            field_strength_t=field_strength_t,
             device=options.device,
             progress=progress,
             cancel=cancel,
@@ -128,9 +131,10 @@ def separate(
     else:
         raise InputError(f"There is no method {options.method!r}.", "Choose another --method.")
     facts: dict[str, Any] = dict(maps.parameters)
+    facts["warnings"] = list(facts.get("warnings", []))
     if maps.convergence is not None:
         facts["convergence"] = maps.convergence.describe()
         if not maps.convergence.converged:
-            facts["warnings"] = [f"The separation stopped early: {maps.convergence.describe()}."]
+            facts["warnings"].append(f"The separation stopped early: {maps.convergence.describe()}.")
     progress(1.0, "Source separation")
     return maps, facts
