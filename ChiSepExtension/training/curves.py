@@ -136,7 +136,12 @@ def _dashes(places: list[tuple[float, float]], box: tuple[int, ...]) -> list[tup
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """1, 2 and 5 times powers of ten in a span."""
+    """Round numbers in a span: 1, 2, 3, 5, 7 of each power of ten, or equal steps where those are too few."""
+    if high / low < 3:
+        step = 10.0 ** math.floor(math.log10(high - low))
+        step *= next((m for m in (1, 2, 5) if (high - low) / (m * step) < 6), 10)
+        count = range(math.ceil(low / step), math.floor(high / step) + 1)
+        return [float(f"{n * step:.6g}") for n in count]
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     values = [m * 10.0**p for p in powers for m in (1, 2, 3, 5, 7)]
     return [float(f"{value:.12g}") for value in values if low <= value <= high]

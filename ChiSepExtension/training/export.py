@@ -77,7 +77,7 @@ def export_bundle(
         },
         "limits": limits,
     }
-    text = f"{data} {len(heads)} heads of {spacing_mm:g} mm. {' '.join(limits)}"
+    text = f"{data} {len(heads)} in training, voxels of {spacing_mm:g} mm. {' '.join(limits)}"
     return save_bundle(
         folder,
         replace(card, version=__version__, training_data=text, details=details),
