@@ -106,6 +106,7 @@ class ChiSepModuleParameterNode:
     drAutomatic - take the published relaxometric constant of the method.
     drPara, drDia - relaxometric constants in 1/s/ppm.
     r2primeFallback - what stands in for R2' where no R2 was measured.
+    invertPhase - negate the phase before the run.
     device - where networks run.
     weights - folder of network weights; empty takes the installed ones.
     chiPara, chiDia, chiTotal - susceptibility maps in ppm.
@@ -128,6 +129,7 @@ class ChiSepModuleParameterNode:
     drPara: Annotated[float, WithinRange(1.0, 2000.0), Decimals(1)] = 137.0
     drDia: Annotated[float, WithinRange(1.0, 2000.0), Decimals(1)] = 137.0
     r2primeFallback: Annotated[str, Choice(["constant-r2", "scaled-r2star"])] = "constant-r2"
+    invertPhase: bool = False
     device: Annotated[str, Choice(["auto", "cpu", "cuda", "mps"])] = "auto"
     weights: str
     chiPara: slicer.vtkMRMLScalarVolumeNode
@@ -175,6 +177,7 @@ class ChiSepModuleLogic(ScriptedLoadableModuleLogic):
         drPara=None,
         drDia=None,
         r2primeFallback="constant-r2",
+        invertPhase=False,
         device="auto",
         weights=None,
         waitForCompletion=True,
@@ -226,7 +229,7 @@ class ChiSepModuleLogic(ScriptedLoadableModuleLogic):
             mask=mask,
             r2=r2,
             outputs=outputs,
-            options=options_of({**values, "device": device, "weights": weights}),
+            options=options_of({**values, "invertPhase": invertPhase, "device": device, "weights": weights}),
         )
         if waitForCompletion:
             return job.run(progress or silent, cancel)

@@ -30,6 +30,7 @@ def run_arguments(parameters: Any) -> dict[str, Any]:
         "drPara": None if parameters.drAutomatic else parameters.drPara,
         "drDia": None if parameters.drAutomatic else parameters.drDia,
         "r2primeFallback": parameters.r2primeFallback,
+        "invertPhase": parameters.invertPhase,
         "device": parameters.device,
         "weights": parameters.weights or None,
     }
@@ -67,6 +68,7 @@ def options_of(arguments: dict[str, Any]) -> Options:
         dr_para=arguments.get("drPara"),
         dr_dia=arguments.get("drDia"),
         r2prime_fallback=arguments["r2primeFallback"],
+        invert_phase=arguments["invertPhase"],
         device=arguments["device"],
         weights=arguments.get("weights"),
     ).validate()

@@ -36,5 +36,5 @@ def check_phase_sign(
         return facts, []
     return facts, [
         "The sign of the phase seems inverted: tissue with the fastest decay, which is iron-rich, comes out "
-        "diamagnetic. χ_para and χ_dia are then wrong everywhere. Run again with the phase inverted (--invert-phase)."
+        "diamagnetic. χ_para and χ_dia are then wrong everywhere. Run again with “Invert phase” (--invert-phase)."
     ]
