@@ -100,7 +100,7 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
     )
     method.add_argument("--unwrapping", choices=["romeo", "laplacian"], default=default.unwrapping)
     method.add_argument("--background", choices=["vsharp", "resharp", "pdf", "lbv"], default=default.background)
-    method.add_argument("--qsm", choices=["total-variation", "tikhonov", "tkd"], default=default.qsm)
+    method.add_argument("--qsm", choices=["total-variation", "medi", "tikhonov", "tkd"], default=default.qsm)
     method.add_argument("--reference", choices=["csf", "brain", "none"], default=default.reference)
     method.add_argument("--weights", metavar="DIR", help="folder of network weights")
     method.add_argument("--device", default=default.device, help="auto, cpu, cuda, cuda:N or mps")

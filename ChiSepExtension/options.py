@@ -6,10 +6,13 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from .errors import InputError
+from .separation.relaxometry import dr_at
 
 METHODS: dict[str, str] = {
     "closed-form": "two equations, two unknowns per voxel, from QSM and R2′; needs no weights",
     "iterative": "joint solver of field and R2′ with edge-weighted regularisation; needs no weights",
+    "least-squares": "field and R2′ solved by least squares, streaks estimated and removed; needs no weights",
+    "r2star-qsm": "closed form with R2* instead of R2′: gradient echo alone, an approximation; needs no weights",
     "sepnet-r2prime": "χ-sepnet-R2′: networks with a measured R2′",
     "sepnet-r2star": "χ-sepnet-R2*: networks, gradient echo alone",
 }
@@ -19,13 +22,12 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "unwrapping": ("romeo", "laplacian"),
     "background": ("vsharp", "resharp", "pdf", "lbv"),
     "r2star": ("auto", "arlo", "log-linear", "nonlinear"),
-    "qsm": ("total-variation", "tikhonov", "tkd"),
+    "qsm": ("total-variation", "medi", "tikhonov", "tkd"),
     "reference": ("csf", "brain", "none"),
 }
 
-#: Relaxometric constants in s⁻¹/ppm at 3 T: 137 for model-based methods with single-orientation QSM (Shin et al.,
-#: NeuroImage 2021;240:118371), 114 for the networks, whose training labels have the COSMOS scale.
-DR_MODEL_BASED_3T = 137.0
+#: Relaxometric constant of the networks in s⁻¹/ppm, whose training labels have the COSMOS scale. Model-based methods
+#: take `separation.relaxometry.dr_at`: 137 at 3 T.
 DR_NETWORKS_3T = 114.0
 
 
@@ -93,15 +95,17 @@ class Options:
         return self.method.startswith("sepnet")
 
     @property
+    def uses_r2prime(self) -> bool:
+        """False for the methods that take R2* itself."""
+        return self.method not in ("sepnet-r2star", "r2star-qsm")
+
+    @property
     def needs_measured_r2prime(self) -> bool:
         return self.method == "sepnet-r2prime"
 
     def dr(self, field_strength_t: float) -> tuple[float, float]:
         """(Dr_para, Dr_dia) in s⁻¹/ppm for a scan at ``field_strength_t``."""
-        default = DR_NETWORKS_3T if self.uses_networks else DR_MODEL_BASED_3T * field_strength_t / 3.0
-        # A "3 T" magnet of 2.89 T keeps the published value: the constant is not known to 4 %.
-        if not self.uses_networks and abs(field_strength_t - 3.0) < 0.2:
-            default = DR_MODEL_BASED_3T
+        default = DR_NETWORKS_3T if self.uses_networks else dr_at(field_strength_t).value
         return (
             default if self.dr_para is None else self.dr_para,
             default if self.dr_dia is None else self.dr_dia,

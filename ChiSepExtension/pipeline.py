@@ -292,7 +292,7 @@ def _relaxation(
             "measured": found.is_measured,
             "clipped_share": round(found.clipped_fraction, 4),
         }
-        if not found.is_measured and options.method != "sepnet-r2star":
+        if not found.is_measured and options.uses_r2prime:
             state.warnings.append(
                 f"R2′ was not measured but assumed ({found.source}): χ_para and χ_dia are biased between tissues. "
                 "Give an R2 map from a spin echo for quantitative use."
@@ -314,15 +314,16 @@ def _separate(
     options: Options,
     state: _Run,
 ) -> tuple[SourceMaps, np.ndarray | None]:
+    from .separation.relaxometry import dr_at
     from .separation.select import field_confidence, invert_field, separate
 
     dr_para, dr_dia = options.dr(series.field_strength_t)
-    state.facts["separation"] = {"method": options.method, "dr_para": dr_para, "dr_dia": dr_dia}
-    if abs(series.field_strength_t - 3.0) > 0.2 and options.dr_para is None:
-        state.warnings.append(
-            f"Dr was scaled from 3 T to {series.field_strength_t:.3g} T ({dr_para:.0f} s⁻¹/ppm); "
-            "no measured value is known for this field strength."
-        )
+    state.facts["separation"] = {"method": options.method}
+    if options.method != "r2star-qsm":  # which has a constant of its own
+        state.facts["separation"].update(dr_para=dr_para, dr_dia=dr_dia)
+    scaled = dr_at(series.field_strength_t)
+    if scaled.warning and options.dr_para is None and options.method in ("closed-form", "iterative", "least-squares"):
+        state.warnings.append(scaled.warning)
     qsm, weight = None, field_confidence(series.magnitude, series.echo_times_s)
     if not options.uses_networks:
         with state.stage("inversion", "Dipole inversion") as report:

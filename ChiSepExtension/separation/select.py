@@ -30,19 +30,21 @@ def invert_field(
     mask: np.ndarray,
     grid: Grid,
     *,
-    weight: np.ndarray | None,
+    weight: np.ndarray,
     r2star_hz: np.ndarray,
     options: Options,
     progress: Progress = silent,
     cancel: CancelToken = NEVER,
 ) -> tuple[np.ndarray, dict[str, Any]]:
     """Total susceptibility in ppm by the chosen inversion, referenced; and what to write into the provenance."""
-    from .inversion import reference, reference_region, tikhonov, tkd, total_variation
+    from .inversion import medi, reference, reference_region, tikhonov, tkd, total_variation
 
     reports = []
     common = {"progress": progress, "cancel": cancel}
     if options.qsm == "total-variation":
         chi = total_variation(local_field_ppm, mask, grid, weight=weight, on_convergence=reports.append, **common)
+    elif options.qsm == "medi":
+        chi = medi(local_field_ppm, mask, grid, weight, weight=weight, on_convergence=reports.append, **common)
     else:
         chi = {"tikhonov": tikhonov, "tkd": tkd}[options.qsm](local_field_ppm, mask, grid, **common)
     facts: dict[str, Any] = {"method": options.qsm}
@@ -94,9 +96,29 @@ def separate(
         from .closed_form import closed_form
 
         maps = closed_form(qsm, r2prime_hz, mask, dr_para=dr_para, dr_dia=dr_dia)
+    elif options.method == "r2star-qsm":
+        from .r2star_only import r2star_qsm
+
+        maps = r2star_qsm(qsm, r2star_hz, mask, field_strength_t=field_strength_t)
+    elif options.method == "least-squares":
+        from .least_squares import separate_least_squares
+
+        maps = separate_least_squares(
+            local_field_ppm,
+            r2prime_hz,
+            mask,
+            grid,
+            dr_para=dr_para,
+            dr_dia=dr_dia,
+            weight=weight,
+            progress=progress,
+            cancel=cancel,
+        )
     elif options.method == "iterative":
+        from .inversion import csf_mask
         from .iterative import separate_iterative
 
+        csf = csf_mask(r2star_hz, mask, grid)
         maps = separate_iterative(
             local_field_ppm,
             r2prime_hz,
@@ -106,6 +128,7 @@ def separate(
             dr_dia=dr_dia,
             chi_start_ppm=qsm,
             weight=weight,
+            csf=csf if csf.any() and options.reference == "csf" else None,
             device=options.device,
             progress=progress,
             cancel=cancel,
@@ -132,6 +155,8 @@ def separate(
         raise InputError(f"There is no method {options.method!r}.", "Choose another --method.")
     facts: dict[str, Any] = dict(maps.parameters)
     facts["warnings"] = list(facts.get("warnings", []))
+    if warning := facts.pop("warning", ""):
+        facts["warnings"].append(warning)
     if maps.convergence is not None:
         facts["convergence"] = maps.convergence.describe()
         if not maps.convergence.converged:

@@ -226,7 +226,7 @@ def test_unknown_options_are_refused_with_the_allowed_ones():
 
 def test_dr_scales_with_field_strength_for_model_based_methods_only():
     assert Options().dr(3.0) == (137.0, 137.0)
-    assert Options().dr(2.89) == (137.0, 137.0)
+    assert Options().dr(2.89) == pytest.approx((137 * 2.89 / 3,) * 2)
     assert Options().dr(7.0) == pytest.approx((137 * 7 / 3, 137 * 7 / 3))
     assert Options(method="sepnet-r2star").dr(3.0) == (114.0, 114.0)
     assert Options(dr_para=120).dr(3.0) == (120, 137.0)
