@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+from ..errors import InputError
 from ..networks.loading import require_package
 from ..progress import NEVER, CancelToken, Progress, part, silent
 
@@ -27,6 +29,8 @@ def train_command(
     seed: int = 0,
     spacing_mm: float = 1.0,
     anatomy: str | Path | None = None,
+    maps: str | Path | None = None,
+    dr_hz_per_ppm: float = 137.0,
     held_out: int = 2,
     validate_every: int = 500,
     device: str = "auto",
@@ -34,7 +38,7 @@ def train_command(
     progress: Progress = silent,
     cancel: CancelToken = NEVER,
 ) -> Path:
-    """Train one network on simulated heads and export it as a bundle.
+    """Train one network, on simulated heads or on maps of one's own, and export it as a bundle.
 
     Parameters
     ----------
@@ -54,6 +58,9 @@ def train_command(
         Voxel size of the heads. The pipeline feeds 1 mm; larger voxels are for trials.
     anatomy
         Folder of whole-head label maps instead of procedural heads (`heads.label_map_heads`).
+    maps, dr_hz_per_ppm
+        Folder of maps and labels of one's own instead (`own_data`), and the Dr of their relaxation rates; ``heads`` and
+        ``held_out`` then follow from what is there.
     validate_every
         Steps between two scores on the held-out heads.
     device
@@ -77,21 +84,30 @@ def train_command(
     from ..networks.inference import choose_device
     from .cards import template
     from .export import export_bundle
-    from .heads import label_map_heads, procedural_heads, split_seeds
+    from .heads import HeadSource, label_map_heads, label_map_names, procedural_heads, split_seeds
     from .loop import train
+    from .own_data import OwnHeads
     from .pairs import PreparedHead, fill_statistics, prepare_head
     from .schedule import Schedule
 
     output = Path(output)
+    if anatomy is not None and maps is not None:
+        raise InputError("Both label maps and maps of one's own were given.", "Give one of them.")
     card = template(role, width)
     schedule = Schedule(steps, patch=patch, batch=batch, seed=seed, validate_every=validate_every)
-    training_seeds, held_out_seeds = split_seeds(seed, heads, held_out)
     chosen = choose_device(device)
-    if anatomy is None:
-        source, label, data = procedural_heads(spacing_mm), f"procedural {spacing_mm:g} mm", "Procedural heads."
+    source: HeadSource
+    if maps is not None:
+        own = OwnHeads.find(maps, dr_hz_per_ppm=dr_hz_per_ppm, spacing_mm=spacing_mm)
+        source, label, data = own, own.label, "Maps and labels given by the user."
+        heads, held_out = own.training, own.held_out
+        card = replace(card, dr_hz_per_ppm=dr_hz_per_ppm, name=f"{role} (own data)")
+    elif anatomy is not None:
+        source, label = label_map_heads(anatomy, spacing_mm), f"label maps {spacing_mm:g} mm {label_map_names(anatomy)}"
+        data = "Simulated heads from label maps, turned, warped and flipped."
     else:
-        source, label = label_map_heads(anatomy, spacing_mm), f"label maps {spacing_mm:g} mm"
-        data = "Heads from label maps, turned, warped and flipped."
+        source, label, data = procedural_heads(spacing_mm), f"procedural {spacing_mm:g} mm", "Procedural heads."
+    training_seeds, held_out_seeds = split_seeds(seed, heads, held_out)
 
     every = [(s, False) for s in training_seeds] + [(s, True) for s in held_out_seeds]
     prepared: list[PreparedHead] = []

@@ -115,7 +115,8 @@ def _panel(
             for a, b in _dashes(place(dashed.get(name, np.zeros((0, 2)))), box):
                 draw.line((*a, *b), fill=colour)
         for n, (colour, name) in enumerate(zip(_COLOURS, lines)):
-            draw.text((box[2] - 8 * max(len(key) for key in lines), box[1] + 6 + 14 * n), name, fill=colour)
+            # Curves fall, so the lower left corner is the emptiest.
+            draw.text((box[0] + 8, box[3] - 18 - 14 * n), name, fill=colour)
     draw.rectangle(box, outline=_GREY)
     draw.text(((box[0] + box[2]) // 2 - 12, box[3] + 24), "step", fill=_GREY)
 

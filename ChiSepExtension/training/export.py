@@ -19,7 +19,7 @@ from .schedule import Schedule
 
 #: What no score on simulated heads can show.
 LIMITS = (
-    "Trained and scored on simulated heads of one simulator only; not validated in vivo.",
+    "Trained and scored on heads of one source only; not validated in vivo.",
     "Adult brains at 3 T; not for hemorrhage, tumours, children or other field strengths.",
     "Research use only, not for diagnosis.",
 )

@@ -37,7 +37,7 @@ _NOISE_ECHO_S = 0.02
 #: Voxels kept around the mask.
 _MARGIN = 8
 
-#: Every n-th label map from the end on is held out: of 18 the last 4.
+#: The last n-th part of the label maps is held out: of 18 the last 4.
 _HELD_OUT_SHARE = 4
 
 
@@ -157,7 +157,7 @@ def label_map_heads(folder: str | Path, spacing_mm: float = 1.0) -> HeadSource:
     InputError
         If the folder holds fewer than two label maps.
     """
-    files = sorted(Path(folder).glob("*.nii.gz"))
+    files = _label_maps(folder)
     if len(files) < 2:
         raise InputError(f"{folder} holds {len(files)} label maps (*.nii.gz).", "Training and validation need two.")
     held = max(1, len(files) // _HELD_OUT_SHARE)
@@ -177,6 +177,11 @@ def label_map_heads(folder: str | Path, spacing_mm: float = 1.0) -> HeadSource:
         return made
 
     return source
+
+
+def label_map_names(folder: str | Path) -> str:
+    """Names of the label maps of a folder: heads prepared from others are not to be mixed up with them."""
+    return " ".join(path.name for path in _label_maps(folder))
 
 
 def simulate(
@@ -237,6 +242,10 @@ def on_working_grid(maps: dict[str, np.ndarray], mask: np.ndarray, grid: Grid, s
         masked = np.where(way.mask, values, np.float32(0)).astype(np.float32)
         made[name] = np.where(inside, way.to_working(masked)[box], np.float32(0))
     return TrainingMaps(cut, inside, made, {"geometry": way.describe()})
+
+
+def _label_maps(folder: str | Path) -> list[Path]:
+    return sorted(Path(folder).glob("*.nii.gz"))
 
 
 def _local_field(

@@ -30,9 +30,11 @@ from ChiSepExtension.training.checkpoint import NAME, read_checkpoint  # noqa: E
 from ChiSepExtension.training.export import export_bundle  # noqa: E402
 from ChiSepExtension.training.loop import autocast_dtype, train  # noqa: E402
 from ChiSepExtension.training.losses import LossWeights, masked_loss  # noqa: E402
+from ChiSepExtension.training.own_data import OwnHeads  # noqa: E402
 from ChiSepExtension.training.pairs import Patches, fill_statistics, prepare_head  # noqa: E402
 from ChiSepExtension.training.schedule import FINAL_RATE, Schedule  # noqa: E402
 from ChiSepExtension.training.validation import predict  # noqa: E402
+from ChiSepExtension.volume_io import write_volume  # noqa: E402
 
 DR = 120.0
 SHAPE = (30, 36, 34)
@@ -432,6 +434,45 @@ def test_command_trains_every_network(name, tmp_path, monkeypatch):
     )
     assert ROLES[name] in load_bundle(bundle)
     assert reached == sorted(reached) and reached[-1] == 1.0
+
+
+@pytest.fixture
+def own_maps(tmp_path):
+    """Five folders of maps in s⁻¹ and ppm, as ``chisep simulate`` names its truth."""
+    for n in range(5):
+        made = blob_head(n)
+        rates = {"r2star": made.maps["r2star"] * DR, "r2prime": made.maps["r2prime"] * DR}
+        named = made.maps | rates | {"brain_mask": made.mask.astype(np.uint8)}
+        for name in ("local_field", "brain_mask", "chi_para", "chi_dia", *rates):
+            write_volume(tmp_path / "own" / f"sub-{n}" / f"{name}.nii.gz", named[name], made.grid)
+    return tmp_path / "own"
+
+
+def test_own_maps_are_read_in_ppm_and_split_by_head(own_maps):
+    source = OwnHeads.find(own_maps, dr_hz_per_ppm=DR)
+    training, held_out = heads.split_seeds(0, source.training, source.held_out)
+    assert {source(s).provenance["head"] for s in training} == {"sub-0", "sub-1", "sub-2", "sub-3"}
+    read, made = source(held_out[0]), blob_head(4)
+    for name, values in made.maps.items():
+        wanted = made.maps["r2prime"] if name == "true_r2prime" else values  # the measured rate is its own label
+        np.testing.assert_allclose(read.maps[name], wanted, atol=1e-6)
+
+
+def test_own_maps_train_a_network_with_their_dr(own_maps, tmp_path):
+    options = {"steps": 1, "width": 2, "patch": 16, "device": "cpu"}
+    bundle = commands.train_command("r2primenet", tmp_path / "run", maps=own_maps, dr_hz_per_ppm=DR, **options)
+    card = load_bundle(bundle)["r2prime"].card
+    assert card.dr_hz_per_ppm == DR and card.details["data"]["heads"] == 4
+
+
+def test_own_map_on_another_grid_is_named(own_maps):
+    made = blob_head(0)
+    shifted = made.grid.ijk_to_ras.copy()
+    shifted[0, 3] += 3
+    write_volume(own_maps / "sub-1" / "chi_dia.nii.gz", made.maps["chi_dia"], Grid(made.grid.shape, shifted))
+    source = OwnHeads.find(own_maps)
+    with pytest.raises(InputError, match="chi_dia"):
+        source(next(s for s in range(100_000, 100_010) if s % source.training == 1))
 
 
 def test_unknown_network_is_an_input_error():
