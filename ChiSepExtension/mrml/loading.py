@@ -7,22 +7,32 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..acquisition.folder import find_echoes
 from ..acquisition.images import read_images
 from ..acquisition.sidecar import Sidecar
 from ..errors import InputError
+from ..geometry import Grid, turned_onto
+from ..volume_io import read_volume
 from .echoes import echo_sequence, echo_volumes, natural_order, sequence_of_volumes
+from .maps import PER_SECOND
+from .volumes import set_array, set_meaning
 
 
 @dataclass
 class LoadedEchoes:
-    """Sequence nodes of one scan, and what its files say about it."""
+    """Sequence nodes of one scan, and what its files say about it.
+
+    ``r2_map`` is the volume node of the R2 map (1/s) that lay beside the echoes, None where there was none.
+    """
 
     magnitude: Any
     phase: Any
     echo_times_s: list[float]
     field_strength_t: float
     remarks: list[str]
+    r2_map: Any = None
 
 
 def load_folder(
@@ -33,6 +43,9 @@ def load_folder(
     field_strength_t: float | None = None,
 ) -> LoadedEchoes:
     """Load the multi-echo scan of a folder (NIfTI with JSON sidecars, BIDS or plain) into two sequence nodes.
+
+    One R2 map beside the echoes (``*R2map.nii``, ``*R2map.nii.gz``, 1/s) is loaded with them if it lies on their grid;
+    a remark says what was done with it.
 
     Parameters
     ----------
@@ -78,7 +91,9 @@ def load_folder(
         for role in ("magnitude", "phase")
     }
     times = [float(t) for t in series.echo_times_s]
-    return LoadedEchoes(nodes["magnitude"], nodes["phase"], times, series.field_strength_t, remarks)
+    r2_map, remark = _load_r2_map(scene, Path(scan.magnitude[0]).parent, series.grid)
+    remarks += [remark] if remark else []
+    return LoadedEchoes(nodes["magnitude"], nodes["phase"], times, series.field_strength_t, remarks, r2_map)
 
 
 def gather_echoes(scene, volumes: Sequence, role: str, echo_times_s: Sequence[float] | None = None):
@@ -123,6 +138,24 @@ def parse_echo_times(text: str) -> list[float]:
 def format_echo_times(echo_times_s: Sequence[float]) -> str:
     """Echo times as the line of milliseconds that `parse_echo_times` reads."""
     return ", ".join(f"{1e3 * time:.6g}" for time in echo_times_s)
+
+
+def _load_r2_map(scene, folder: Path, grid: Grid) -> tuple[Any, str]:
+    """Volume node of the folder's one R2 map, turned onto ``grid``, and a remark; (None, why) if it cannot be used."""
+    paths = sorted(path for pattern in ("*R2map.nii", "*R2map.nii.gz") for path in folder.glob(pattern))
+    if not paths:
+        return None, ""
+    if len(paths) > 1:
+        return None, f"{len(paths)} R2 maps lie in {folder}; none was loaded. Load and choose the right one."
+    array, own_grid = read_volume(paths[0])
+    turned = turned_onto(array, own_grid, grid) if array.ndim == 3 else None
+    if turned is None:
+        return None, f"{paths[0].name} lies on another grid than the echoes and was not loaded. Resample it to them."
+    node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", paths[0].name.partition(".nii")[0])
+    set_array(node, np.asarray(turned, np.float32), grid)
+    set_meaning(node, None, PER_SECOND)
+    node.CreateDefaultDisplayNodes()
+    return node, f"R2 map {paths[0].name} was loaded with the echoes."
 
 
 def _common_start(names: Sequence[str]) -> str:

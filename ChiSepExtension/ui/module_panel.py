@@ -100,7 +100,7 @@ class ModulePanel:
         ui.showButton.enabled = any(node is not None for node in self._outputs().values())
 
     def loadFolder(self) -> None:
-        """Load the chosen folder and fill in everything its files say."""
+        """Load the chosen folder and fill in everything its files say; an R2 map is that of the folder, or none."""
         folder = self._ui.folderPath.currentPath
         parameters = self._parameters
         qt.QApplication.setOverrideCursor(qt.Qt.WaitCursor)
@@ -117,6 +117,7 @@ class ModulePanel:
         parameters.magnitude, parameters.phase = loaded.magnitude, loaded.phase
         parameters.echoTimes = format_echo_times(loaded.echo_times_s)
         parameters.fieldStrength = loaded.field_strength_t
+        parameters.r2Map = loaded.r2_map  # also None: the R2 map of the scan before belongs to another head
         self.views.showMagnitude(loaded.magnitude)
         self.run.showMessage("\n".join(loaded.remarks))
         self.run.log(callText(f"{_LOGIC}.loadFolder", folder=folder))
