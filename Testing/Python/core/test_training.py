@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -23,7 +25,7 @@ from ChiSepExtension.networks.unet import UNet3d  # noqa: E402
 from ChiSepExtension.progress import NEVER, CancelToken  # noqa: E402
 from ChiSepExtension.quality.metrics import nrmse  # noqa: E402
 from ChiSepExtension.separation.sepnet import separate_sepnet  # noqa: E402
-from ChiSepExtension.training import commands, heads, pairs  # noqa: E402
+from ChiSepExtension.training import commands, curves, heads, pairs  # noqa: E402
 from ChiSepExtension.training.average import Average  # noqa: E402
 from ChiSepExtension.training.cards import ROLES, template  # noqa: E402
 from ChiSepExtension.training.checkpoint import NAME, read_checkpoint  # noqa: E402
@@ -319,6 +321,12 @@ def test_small_patches_are_not_trained_in_bfloat16_on_cpus():
     assert all(autocast_dtype(torch.device("cpu"), patch) is None for patch in (16, 32))
 
 
+def test_finished_run_can_be_made_longer(case, tmp_path):
+    run(case, tmp_path, 2)
+    assert run(case, tmp_path, 2).step == 2
+    assert run(case, tmp_path, 4).step == 4
+
+
 def test_other_settings_do_not_continue_a_checkpoint(case, whole):
     folder, _ = whole
     card, training, held_out = case
@@ -349,6 +357,29 @@ def test_curves_show_lines_in_both_panels(whole):
     coloured = np.ptp(picture, axis=2) > 60
     middle = picture.shape[1] // 2
     assert coloured[:, :middle].sum() > 50 and coloured[:, middle:].sum() > 200
+
+
+def test_tensorboard_gets_every_value_where_it_is_installed(whole, monkeypatch, tmp_path):
+    written = []
+
+    class Writer:
+        def __init__(self, folder):
+            assert Path(folder).parent == tmp_path
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def add_scalar(self, name, value, step):
+            written.append((name, step))
+
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", SimpleNamespace(SummaryWriter=Writer))
+    monkeypatch.setattr(curves, "find_spec", lambda name: name == "tensorboard" or None)
+    curves.Log(tmp_path, whole[1].rows).write()
+    assert ("nrmse_chi_para", 6) in written and ("loss", 3) in written
+    assert "count" not in {name for name, _ in written}
 
 
 def test_average_of_a_constant_network_is_that_network_with_its_statistics():
