@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -72,8 +73,8 @@ def draw_curves(path: Path, rows: list[dict[str, float]]) -> Path:
     names = sorted({name for row in rows for name in row if name.startswith("nrmse_")})
     scores = {name.removeprefix("nrmse_"): _points(rows, name) for name in names}
     bars = {name.removeprefix("nrmse_"): _points(rows, name.replace("nrmse_", "bar_")) for name in names}
-    _panel(draw, (0, middle), "Training loss", losses, {})
-    _panel(draw, (middle, _SIZE[0]), "NRMSE on held-out heads, % (dashed: conventional)", scores, bars)
+    _draw_panel(draw, (0, middle), "Training loss", losses, {})
+    _draw_panel(draw, (middle, _SIZE[0]), "NRMSE on held-out heads, % (dashed: conventional)", scores, bars)
     with atomic_path(path) as temporary:
         image.save(temporary)
     return path
@@ -84,7 +85,32 @@ def _points(rows: list[dict[str, float]], name: str) -> np.ndarray:
     return np.array(found, float).reshape(-1, 2)
 
 
-def _panel(
+@dataclass(frozen=True)
+class _Panel:
+    """A frame in pixels with logarithmic axes; ``low`` and ``high`` are log10 of (step, value)."""
+
+    box: tuple[int, int, int, int]
+    low: np.ndarray
+    high: np.ndarray
+
+    def place(self, points: np.ndarray) -> list[tuple[float, float]]:
+        left, top, right, bottom = self.box
+        part = (np.log10(points) - self.low) / (self.high - self.low)
+        return [(left + u * (right - left), bottom - v * (bottom - top)) for u, v in part]
+
+    def draw_grid(self, draw) -> None:
+        left, top, right, bottom = self.box
+        for step in _ticks(10 ** self.low[0], 10 ** self.high[0]):
+            x, _ = self.place(np.array([[step, 1.0]]))[0]
+            draw.line((x, top, x, bottom), fill=_LIGHT)
+            draw.text((x, bottom + 6), f"{step:g}", fill=_GREY, anchor="ma")
+        for value in _ticks(10 ** self.low[1], 10 ** self.high[1]):
+            _, y = self.place(np.array([[1.0, value]]))[0]
+            draw.line((left, y, right, y), fill=_LIGHT)
+            draw.text((left - 8, y), f"{value:g}", fill=_GREY, anchor="rm")
+
+
+def _draw_panel(
     draw, span: tuple[int, int], title: str, lines: dict[str, np.ndarray], dashed: dict[str, np.ndarray]
 ) -> None:
     left, top, right, bottom = _FRAME
@@ -95,45 +121,29 @@ def _panel(
         joined = np.concatenate(every)
         low, high = np.log10(joined.min(axis=0)), np.log10(joined.max(axis=0))
         pad = np.maximum(0.04 * (high - low), 0.01)
-        low, high = low - pad, high + pad
-
-        def place(points: np.ndarray) -> list[tuple[float, float]]:
-            part = (np.log10(points) - low) / (high - low)
-            return [(box[0] + u * (box[2] - box[0]), box[3] - v * (box[3] - box[1])) for u, v in part]
-
-        for axis in range(2):
-            for value in _ticks(10 ** low[axis], 10 ** high[axis]):
-                x, y = place(np.array([[value, value]]))[0]
-                if axis == 0:
-                    draw.line((x, box[1], x, box[3]), fill=_LIGHT)
-                    draw.text((x - 3 * len(f"{value:g}"), box[3] + 6), f"{value:g}", fill=_GREY)
-                else:
-                    draw.line((box[0], y, box[2], y), fill=_LIGHT)
-                    draw.text((box[0] - 8 - 6 * len(f"{value:g}"), y - 6), f"{value:g}", fill=_GREY)
-        for colour, (name, points) in zip(_COLOURS, lines.items()):
-            _line(draw, place(points), colour)
-            for a, b in _dashes(place(dashed.get(name, np.zeros((0, 2)))), box):
-                draw.line((*a, *b), fill=colour)
-        for n, (colour, name) in enumerate(zip(_COLOURS, lines)):
+        panel = _Panel(box, low - pad, high + pad)
+        panel.draw_grid(draw)
+        for n, (colour, (name, points)) in enumerate(zip(_COLOURS, lines.items())):
+            _draw_line(draw, panel.place(points), colour)
+            if len(dashed.get(name, ())):
+                _draw_level(draw, panel.place(dashed[name])[-1][1], box, colour)
             # Curves fall, so the lower left corner is the emptiest.
             draw.text((box[0] + 8, box[3] - 18 - 14 * n), name, fill=colour)
     draw.rectangle(box, outline=_GREY)
-    draw.text(((box[0] + box[2]) // 2 - 12, box[3] + 24), "step", fill=_GREY)
+    draw.text(((box[0] + box[2]) / 2, box[3] + 24), "step", fill=_GREY, anchor="ma")
 
 
-def _line(draw, places: list[tuple[float, float]], colour: tuple[int, int, int]) -> None:
+def _draw_line(draw, places: list[tuple[float, float]], colour: tuple[int, int, int]) -> None:
     if len(places) > 1:
         draw.line(places, fill=colour, width=2)
     for x, y in places if len(places) < 30 else []:
         draw.ellipse((x - 3, y - 3, x + 3, y + 3), fill=colour)
 
 
-def _dashes(places: list[tuple[float, float]], box: tuple[int, ...]) -> list[tuple[tuple, tuple]]:
-    """A level line over the whole panel: the bar does not change during a run."""
-    if not places:
-        return []
-    y = places[-1][1]
-    return [((x, y), (min(x + 6, box[2]), y)) for x in range(box[0], box[2], 12)]
+def _draw_level(draw, y: float, box: tuple[int, ...], colour: tuple[int, int, int]) -> None:
+    """A dashed level line over the whole panel: the conventional method does not change during a run."""
+    for x in range(box[0], box[2], 12):
+        draw.line((x, y, min(x + 6, box[2]), y), fill=colour)
 
 
 def _ticks(low: float, high: float) -> list[float]:
