@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..errors import InputError
 from ..networks.card import OUTPUTS, Base, Channel, ModelCard
@@ -62,7 +62,6 @@ def template(name: str, width: int) -> ModelCard:
 
 def with_statistics(card: ModelCard, inputs: list[Statistics], outputs: list[Statistics]) -> ModelCard:
     """The card with the statistics of its channels filled in."""
-    from dataclasses import replace
 
     def filled(channels: tuple[Channel, ...], found: list[Statistics]) -> tuple[Channel, ...]:
         return tuple(replace(channel, mean=s.mean, std=s.std) for channel, s in zip(channels, found))

@@ -48,7 +48,8 @@ def train_command(
         Folder for heads, checkpoint, log, curves and, in ``bundle``, the network. Several roles may share a bundle by
         copying its files into one folder.
     heads, held_out
-        Simulated heads to train on, and to score on; about 30 s on one core, 1.5 GB of memory and 70 MB on disk each at 1 mm.
+        Simulated heads to train on, and to score on. At 1 mm each takes about 30 s on one core, 1.5 GB of memory and
+        70 MB on disk.
     steps, width, patch, batch
         Length of the run; channels at full resolution; side of a patch in voxels, a multiple of 16; patches per step.
         Width 16 took 0.6 s per step of two 64³ patches on two cores.
