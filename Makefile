@@ -1,6 +1,7 @@
 # make demo         simulated head through the whole pipeline; results in demo-output/
 # make test         lint and every test that runs without 3D Slicer (Testing/README.md)
 # make lint         ruff alone
+# make screenshots  the pictures of the documentation, taken anew
 # make cmake-lists  write the file lists of the CMakeLists.txt files from the files that git tracks
 # make clean        remove the environment and everything that was built
 #
@@ -13,7 +14,7 @@ VENV_PYTHON := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 SYSTEM_LIBRARIES := $(VENV)/.system-libraries
 
-.PHONY: demo test lint cmake-lists clean
+.PHONY: demo test lint screenshots cmake-lists clean
 .DEFAULT_GOAL := test
 
 demo: $(INSTALLED)
@@ -24,6 +25,9 @@ test: $(INSTALLED) $(SYSTEM_LIBRARIES)
 
 lint: $(INSTALLED)
 	$(VENV_PYTHON) Testing/run_layers.py lint format
+
+screenshots: $(INSTALLED) $(SYSTEM_LIBRARIES)
+	$(VENV_PYTHON) Testing/make_screenshots.py
 
 cmake-lists: $(INSTALLED)
 	$(VENV_PYTHON) Testing/update_cmake_lists.py
