@@ -25,6 +25,9 @@ logger = logging.getLogger("ChiSepExtension")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status (0 done, 2 wrong input, 3 cancelled, 4 out of memory, 5 weights)."""
+    for stream in (sys.stdout, sys.stderr):  # a redirected Windows stream may not know χ or ′
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
     parser = build_parser()
     parsed = parser.parse_args(arguments)
     logging.basicConfig(
@@ -43,6 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ChiSepError as error:
         show_error(f"{parser.prog} {parsed.command}: {error.message}\n{error.remedy}".rstrip())
         return error.exit_code
+    except OSError as error:
+        show_error(f"{parser.prog} {parsed.command}: {error}")
+        return 2
     except MemoryError:
         show_error("There is not enough memory for this. Close other programs or use a smaller image.")
         return 4
@@ -122,10 +128,11 @@ def _add_demo(commands: argparse._SubParsersAction) -> None:
 
 def _run(parsed: argparse.Namespace, cancel: CancelToken) -> int:
     from .acquisition import read_gradient_echo
-    from .outputs import refuse_to_overwrite, write_outputs
+    from .outputs import refuse_to_overwrite, refuse_unwritable, write_outputs
     from .pipeline import GivenMaps, run
 
     options = _options(parsed)
+    refuse_unwritable(parsed.output)
     if not parsed.overwrite:
         refuse_to_overwrite(parsed.output, parsed.prefix)
     with terminal_progress() as progress:
@@ -188,7 +195,7 @@ def _read_map(path: Path, name: str, grid) -> np.ndarray:
             f"{path} lies on another grid ({own_grid.describe()}) than the scan ({grid.describe()}).",
             "Resample it to the gradient-echo scan first.",
         )
-    return turned != 0 if name == "mask" else turned.astype(np.float32)
+    return turned > 0 if name == "mask" else turned.astype(np.float32)
 
 
 def _demo(parsed: argparse.Namespace, cancel: CancelToken) -> int:

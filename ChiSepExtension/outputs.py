@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,15 @@ def refuse_to_overwrite(folder: str | Path, prefix: str = "") -> None:
         )
 
 
+def refuse_unwritable(folder: str | Path) -> None:
+    """Raise `InputError` before any work is done if the folder cannot be made or written to."""
+    folder = Path(folder).absolute()
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        what = "is not a folder" if not existing.is_dir() else "cannot be written to"
+        raise InputError(f"The results cannot go to {folder}: {existing} {what}.", "Choose another --output.")
+
+
 def write_outputs(
     folder: str | Path, series: GradientEchoSeries, result: Result, *, prefix: str = "", scene: bool = True
 ) -> list[Path]:
@@ -46,6 +56,9 @@ def write_outputs(
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    # Where provenance.json is, the run is complete: that of an earlier run goes first.
+    for path in reversed(planned_files(folder, prefix)):
+        path.unlink(missing_ok=True)
     written: list[Path] = []
     arrays = result.maps()
     for kind in MAP_KINDS:
@@ -65,7 +78,6 @@ def write_outputs(
         path = folder / f"{prefix}{SCENE}"
         if _write_scene(path, series, result):
             written.append(path)
-    # Last: where provenance.json is, the run is complete.
     written.append(write_text(folder / f"{prefix}{PROVENANCE}", _json(full_provenance(result))))
     return written
 
@@ -106,11 +118,15 @@ def _sidecar(kind: Any, result: Result) -> dict[str, Any]:
 def _write_scene(path: Path, series: GradientEchoSeries, result: Result) -> bool:
     try:
         from .mrml.scene import write_scene
+
+        with atomic_path(path) as temporary:
+            write_scene(temporary, series, result)
     except ImportError as error:
         logger.info("No scene.mrb: slicer-core is not installed (%s).", error)
         return False
-    with atomic_path(path) as temporary:
-        write_scene(temporary, series, result)
+    except Exception as error:  # noqa: BLE001 - the maps are worth more than the scene
+        logger.warning("No scene.mrb could be written: %s", error)
+        return False
     return True
 
 

@@ -52,7 +52,10 @@ def list_scans(folder: Path) -> list[EchoFiles]:
     groups: dict[str, dict[str, list[tuple[float, Path]]]] = defaultdict(lambda: defaultdict(list))
     for path in sorted(p for pattern in ("*.nii", "*.nii.gz") for p in folder.rglob(pattern)):
         inside = path.relative_to(folder).parts[:-1]
-        if any(part.startswith(".") or part in ("derivatives", "sourcedata") for part in inside):
+        # Names that begin with a dot are not data; "._name" is what a Mac leaves on a stick.
+        if path.name.startswith(".") or any(
+            part.startswith(".") or part in ("derivatives", "sourcedata") for part in inside
+        ):
             continue
         sidecar = Sidecar.beside(path)
         part = _part(path, sidecar)

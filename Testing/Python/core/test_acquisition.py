@@ -114,6 +114,14 @@ def test_two_scans_in_one_folder_are_named_not_guessed(tmp_path):
         read_gradient_echo(tmp_path)
 
 
+def test_what_a_mac_leaves_beside_the_files_is_no_data(tmp_path):
+    magnitude, phase = noisy_scan()
+    write_scan(tmp_path, magnitude, phase)
+    for path in list(tmp_path.iterdir()):
+        (tmp_path / f"._{path.name}").write_bytes(b"\x00\x05\x16\x07")
+    np.testing.assert_array_equal(read_gradient_echo(tmp_path).magnitude, magnitude)
+
+
 def test_missing_echo_times_ask_for_them(tmp_path):
     paths = write_scan(tmp_path, *noisy_scan(), sidecars=False)
     with pytest.raises(InputError, match="--echo-times"):

@@ -112,6 +112,38 @@ def test_wrong_input_says_what_and_how_to_mend_it_and_writes_nothing(scan, tmp_p
     assert not (tmp_path / "maps").exists()
 
 
+def test_an_output_that_is_a_file_is_refused_before_any_work(scan, tmp_path, capsys):
+    (tmp_path / "maps").write_text("not a folder")
+    assert run(scan, tmp_path / "maps") == 2
+    assert "not a folder" in capsys.readouterr().err
+
+
+def test_an_interrupted_overwrite_is_not_called_complete(scan, tmp_path, monkeypatch):
+    from ChiSepExtension import outputs
+
+    assert run(scan, tmp_path) == 0
+
+    def full_disk(*_):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(outputs, "write_volume", full_disk)
+    assert run(scan, tmp_path, "--overwrite") == 2
+    assert not (tmp_path / "provenance.json").exists()
+
+
+def test_a_scene_that_cannot_be_written_costs_no_map(scan, tmp_path, monkeypatch):
+    from ChiSepExtension.mrml import scene
+
+    def broken(*_, **__):
+        raise RuntimeError("no scene today")
+
+    monkeypatch.setattr(scene, "write_scene", broken)
+    given = ["--mask", str(scan / "given_mask.nii.gz")]
+    assert main(["run", str(scan), "--output", str(tmp_path / "maps"), *given]) == 0
+    assert (tmp_path / "maps" / "provenance.json").exists()
+    assert not (tmp_path / "maps" / "scene.mrb").exists()
+
+
 def test_a_map_on_another_grid_is_refused_not_transposed(scan, tmp_path, capsys):
     wrong = write_volume(tmp_path / "r2.nii.gz", np.full((32, 34, 28), 14, np.float32), Grid.from_spacing((32, 34, 28)))
     assert main(["run", str(scan), "--r2", str(wrong), "--output", str(tmp_path / "maps")]) == 2
