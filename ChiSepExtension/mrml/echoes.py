@@ -190,7 +190,7 @@ def echo_sequence(
     source: dict[str, Any] | None = None,
     node=None,
 ):
-    """Put echoes (echo, z, y, x) into a sequence node whose index is the echo time in s. Returns the node."""
+    """Put echoes (echo, z, y, x) into a sequence node whose index is the echo time in ms. Returns the node."""
     volumes = []
     for n, echo in enumerate(echoes):
         volume = slicer.vtkMRMLScalarVolumeNode()
@@ -208,17 +208,35 @@ def echo_sequence(
 
 
 def sequence_of_volumes(scene, name: str, volumes: Sequence, echo_times_s: Sequence[float] | None, *, node=None):
-    """A sequence node of copies of volume nodes; without echo times the index is a plain count."""
+    """A sequence node of copies of volume nodes; without echo times the index is a plain count.
+
+    The index is in milliseconds: a sequence takes values within 0.001 (its `NumericIndexValueTolerance`) for the same
+    one, and in seconds that would merge echoes 1 ms apart.
+
+    Raises
+    ------
+    InputError
+        If two echo times are the same, or there is not one per volume.
+    """
+    if echo_times_s is not None and len(echo_times_s) != len(volumes):
+        raise InputError(
+            f"There are {len(volumes)} echoes but {len(echo_times_s)} echo times.", "Give one echo time per echo."
+        )
+    known = echo_times_s is not None
+    values = [f"{1e3 * t:.4f}" for t in echo_times_s] if known else [str(n + 1) for n in range(len(volumes))]
+    same = f"Of the echo times {', '.join(values)} ms some are the same."
+    if len(set(values)) < len(values):
+        raise InputError(same, "Give one per echo.")
     if node is None:
         node = scene.AddNewNodeByClass("vtkMRMLSequenceNode", scene.GenerateUniqueName(name))
     node.RemoveAllDataNodes()
-    known = echo_times_s is not None
     node.SetIndexName(INDEX_NAME if known else "echo")
-    node.SetIndexUnit("s" if known else "")
+    node.SetIndexUnit("ms" if known else "")
     node.SetIndexType(slicer.vtkMRMLSequenceNode.NumericIndex)
-    values = [f"{t:.7f}" for t in echo_times_s] if known else [str(n + 1) for n in range(len(volumes))]
     for volume, value in zip(volumes, values):
         node.SetDataNodeAtValue(volume, value)
+    if node.GetNumberOfDataNodes() != len(volumes):
+        raise InputError(same, "Give one per echo.")
     return node
 
 
@@ -226,7 +244,7 @@ def natural_order(names: Sequence[str]) -> list[int]:
     """Indices that sort names so that echo 10 comes after echo 9."""
 
     def key(index: int) -> list:
-        return [int(part) if part.isdigit() else part.lower() for part in re.split(r"(\d+)", names[index])]
+        return [int(part) if part.isdecimal() else part.lower() for part in re.split(r"(\d+)", names[index])]
 
     return sorted(range(len(names)), key=key)
 

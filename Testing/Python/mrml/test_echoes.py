@@ -39,10 +39,11 @@ def volume(name, value=1.0, grid=GRID):
     return node
 
 
-def test_sequence_index_is_the_echo_time_in_seconds():
+def test_sequence_index_is_the_echo_time_in_milliseconds():
     magnitude, *_ = sequences()
     assert magnitude.GetIndexName() == "EchoTime"
-    assert magnitude.GetIndexUnit() == "s"
+    assert magnitude.GetIndexUnit() == "ms"
+    assert float(magnitude.GetNthIndexValue(0)) == 4
     assert np.allclose(echo_times_of(magnitude), TIMES, atol=1e-7)
 
 
@@ -72,10 +73,26 @@ def test_plain_4d_sequence_has_no_echo_times():
     assert echo_times_of(magnitude) is None
 
 
-def test_index_in_milliseconds_is_understood():
+def test_index_in_seconds_is_understood():
     magnitude, *_ = sequences()
-    magnitude.SetIndexUnit("ms")
-    assert echo_times_of(magnitude) == pytest.approx([t / 1e3 for t in TIMES], abs=1e-9)
+    magnitude.SetIndexUnit("s")
+    assert echo_times_of(magnitude) == pytest.approx([1e3 * t for t in TIMES], abs=1e-9)
+
+
+def test_echoes_closer_than_a_millisecond_stay_apart():
+    """Ultrashort echoes 0.8 ms apart: a sequence would merge index values within 0.001 of each other."""
+    times = [0.0008, 0.0016, 0.0024, 0.0032]
+    sequence = echo_sequence(slicer.mrmlScene, "short", np.ones((4, *GRID.shape), np.float32), GRID, times)
+    assert sequence.GetNumberOfDataNodes() == 4
+    assert echo_times_of(sequence) == pytest.approx(times, abs=1e-9)
+
+
+@pytest.mark.parametrize("times", [[0.004, 0.008, 0.008], [0.004, 0.008]])
+def test_every_echo_needs_a_time_of_its_own(times):
+    before = slicer.mrmlScene.GetNumberOfNodes()
+    with pytest.raises(InputError, match="echo times"):
+        echo_sequence(slicer.mrmlScene, "m", np.ones((3, *GRID.shape), np.float32), GRID, times)
+    assert slicer.mrmlScene.GetNumberOfNodes() == before
 
 
 @pytest.mark.parametrize(
@@ -103,6 +120,11 @@ def test_phase_on_another_grid_is_refused():
 def test_natural_order():
     names = ["echo10", "echo9", "echo1"]
     assert [names[n] for n in natural_order(names)] == ["echo1", "echo9", "echo10"]
+
+
+def test_superscript_in_a_name_is_no_number():
+    """`str.isdigit` is true for a superscript, and `int` refuses it."""
+    assert natural_order(["²2", "²1"]) == [1, 0]
 
 
 def test_loaded_volumes_become_one_sequence_in_natural_order():
