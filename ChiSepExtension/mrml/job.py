@@ -31,18 +31,24 @@ def write_job(
     ------
     float
         Share written, 0..1. The job file exists when the last value has come.
+
+    Raises
+    ------
+    OSError
+        If the disk is full or the folder cannot be written.
     """
     echoes.check()
     grid = echoes.grid
     number = len(echoes.magnitude)
     shape = (number, *grid.shape)
     for part, role in enumerate(("magnitude", "phase")):
-        stack = np.lib.format.open_memmap(folder / f"{role}.npy", mode="w+", dtype=np.float32, shape=shape)
-        for n, echo in enumerate(echoes.arrays(role)):
-            stack[n] = echo
-            yield 0.5 * part + 0.5 * (n + 1) / (number + 1)
-        stack.flush()
-        del stack
+        # Not a memory map: on a full disk a write into one ends the whole application with a bus error.
+        with (folder / f"{role}.npy").open("wb") as stream:
+            header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(stream, header)
+            for n, echo in enumerate(echoes.arrays(role)):
+                stream.write(np.ascontiguousarray(echo, dtype="<f4").data)
+                yield 0.5 * part + 0.5 * (n + 1) / (number + 1)
     given = {"mask": mask, "r2_hz": r2_hz}
     for name, array in given.items():
         if array is not None:

@@ -14,13 +14,14 @@ from typing import Any
 import qt
 import slicer
 
-from ..errors import Cancelled, ChiSepError, InputError
+from ..errors import Cancelled, ChiSepError, InputError, MemoryLimitError
 from ..mrml.job import JOB_FILE, PACKAGE_ROOT, error_of, read_results, write_job
 from ..mrml.separation import SeparationJob
 from .process_runner import ProcessRunner, pythonExecutable
 
 #: Share of the progress bar that writing the job takes.
 _PREPARED = 0.05
+_MEMORY_FULL = ("The memory is full.", "Close other programs or scenes, or crop the images.")
 
 
 @dataclass
@@ -100,6 +101,14 @@ class SeparationRun:
             message = f"The images could not be handed to the computation: {error}."
             self._close(self.callbacks.failed, InputError(message, "Is the temporary folder's disk full?"))
             return
+        except MemoryError:
+            self._close(self.callbacks.failed, MemoryLimitError(*_MEMORY_FULL))
+            return
+        except Exception as error:  # whatever it is: the timer must not go on for ever
+            logging.exception("The images could not be handed over")
+            message = f"The images could not be handed to the computation: {type(error).__name__}: {error}."
+            self._close(self.callbacks.failed, InputError(message, "See the log."))
+            return
         self.callbacks.progress(_PREPARED * share, "Preparing")
         if share >= 1.0:
             self._timer.stop()
@@ -149,9 +158,12 @@ class SeparationRun:
             result = self._job.deliver(maps, provenance)
         except ChiSepError as error:
             self._close(self.callbacks.failed, error)
-        except (OSError, ValueError, KeyError) as error:
+        except MemoryError:
+            self._close(self.callbacks.failed, MemoryLimitError(*_MEMORY_FULL))
+        except Exception as error:  # whatever it is: the run must not seem to go on for ever
             logging.exception("The maps could not be read")
-            self._close(self.callbacks.failed, InputError(f"The maps could not be read: {error}.", "See the log."))
+            message = f"The maps could not be read: {type(error).__name__}: {error}."
+            self._close(self.callbacks.failed, InputError(message, "See the log."))
         else:
             self.callbacks.progress(1.0, "Done")
             self._close(self.callbacks.finished, result)

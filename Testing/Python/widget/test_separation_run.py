@@ -18,6 +18,7 @@ import slicer
 from ChiSepExtension.errors import InputError, MemoryLimitError
 from ChiSepExtension.geometry import Grid
 from ChiSepExtension.mrml.echoes import echo_sequence
+from ChiSepExtension.mrml.job import write_job
 from ChiSepExtension.mrml.sample import add_simulated_head
 from ChiSepExtension.mrml.separation import SeparationJob
 from ChiSepExtension.ui import process_runner, separation_run
@@ -192,6 +193,49 @@ time.sleep(60)
     wait_for(lambda: not any(is_alive(pid) for pid in pids))
     assert time.monotonic() - began < 2
     assert watched.ended == [("cancelled", None)]
+
+
+@pytest.mark.parametrize(
+    ("problem", "kind"),
+    [(MemoryError(), MemoryLimitError), (RuntimeError("odd"), InputError), (OSError(28, ""), InputError)],
+)
+def test_whatever_stops_the_preparation_ends_the_run(monkeypatch, problem, kind):
+    def fail(self, role):
+        raise problem
+        yield
+
+    job = small_job()
+    monkeypatch.setattr(type(job.echoes), "arrays", fail)
+    ended, error = run_to_end(job).ended[0]
+    assert ended == "failed"
+    assert isinstance(error, kind)
+
+
+@pytest.mark.parametrize(("problem", "kind"), [(MemoryError(), MemoryLimitError), (RuntimeError("odd"), InputError)])
+def test_whatever_stops_the_delivery_ends_the_run(program, monkeypatch, problem, kind):
+    def fail(*arguments):
+        raise problem
+
+    monkeypatch.setattr(SeparationJob, "deliver", fail)
+    body = """
+(folder / "maps").mkdir()
+(folder / "maps" / "provenance.json").write_text("{}")
+tell(event="done", maps={}, provenance="provenance.json")
+"""
+    ended, error = run_to_end(small_job(), program(body)).ended[0]
+    assert ended == "failed"
+    assert isinstance(error, kind)
+
+
+def test_images_are_written_echo_by_echo(tmp_path):
+    """A memory map makes a file of the full size with nothing behind it, and a full disk then ends the application."""
+    job = small_job()
+    steps = write_job(tmp_path, job.echoes, {})
+    next(steps)
+    both_echoes = 2 * 4 * np.prod(GRID.shape)
+    assert (tmp_path / "magnitude.npy").stat().st_size < both_echoes
+    list(steps)
+    assert np.array_equal(np.load(tmp_path / "magnitude.npy"), np.stack(list(job.echoes.arrays("magnitude"))))
 
 
 def test_cancel_before_the_child_has_started():
