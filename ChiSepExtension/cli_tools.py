@@ -164,7 +164,12 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
     train.add_argument("role", choices=_TRAINABLE)
     train.add_argument("--output", type=Path, required=True, metavar="DIR")
     train.add_argument("--anatomy", type=Path, metavar="DIR", help="label maps instead of procedural heads")
+    train.add_argument(
+        "--maps", type=Path, metavar="DIR", help="maps of your own, one folder per head, as training data"
+    )
+    train.add_argument("--dr", type=float, default=137.0, metavar="HZ/PPM", help="relaxometric constant of those maps")
     train.add_argument("--heads", type=int, default=42)
+    train.add_argument("--held-out", type=int, default=2, help="heads to score on")
     train.add_argument("--steps", type=int, default=4000)
     train.add_argument("--width", type=int, default=16)
     train.add_argument("--patch", type=int, default=64)
@@ -184,6 +189,9 @@ def _train(parsed: argparse.Namespace, cancel: CancelToken) -> int:
             parsed.role,
             parsed.output,
             anatomy=parsed.anatomy,
+            maps=parsed.maps,
+            dr_hz_per_ppm=parsed.dr,
+            held_out=parsed.held_out,
             heads=parsed.heads,
             steps=parsed.steps,
             width=parsed.width,

@@ -68,6 +68,7 @@ def save_bundle(
     stored = {key: _stored(key, value, dtype) for key, value in state.items() if value.is_floating_point()}
     with atomic_path(folder / f"{card.role}{WEIGHTS_SUFFIX}") as temporary:
         save_file(stored, str(temporary))
+        temporary.chmod(0o644)  # safetensors writes for the owner alone
         card = replace(card, sha256=sha256(temporary))
     write_text(folder / f"{card.role}{CARD_SUFFIX}", card.to_json())
     return card

@@ -49,7 +49,7 @@ def overlay_picture(series: GradientEchoSeries, result: Result, *, height: int =
         result.grid, series.magnitude[0], result.chi_para, result.chi_dia, result.mask
     )
     centre = slices.middle_of(mask)
-    window = (0.0, slices.robust_window(magnitude, mask)[1])
+    window = (0.0, 1.25 * slices.robust_window(magnitude, mask)[1])  # room above the brain: scalp fat is brighter
     rows = []
     for chi, how in ((para, CHI_PARA), (dia, CHI_DIA)):
         pictures = []
