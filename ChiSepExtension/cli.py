@@ -109,6 +109,7 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
     method.add_argument("--qsm", choices=["total-variation", "medi", "tikhonov", "tkd"], default=default.qsm)
     method.add_argument("--reference", choices=["csf", "brain", "none"], default=default.reference)
     method.add_argument("--weights", metavar="DIR", help="folder of network weights")
+    method.add_argument("--resolution", choices=["resample", "generalise"], default=default.resolution)
     method.add_argument("--device", default=default.device, help="auto, cpu, cuda, cuda:N or mps")
     run.add_argument("--no-scene", action="store_true", help="do not write scene.mrb")
     run.add_argument("--verbose", action="store_true")
@@ -174,6 +175,7 @@ def _options(parsed: argparse.Namespace) -> Options:
         background=parsed.background,
         qsm=parsed.qsm,
         reference=parsed.reference,
+        resolution=parsed.resolution,
         invert_phase=parsed.invert_phase,
         device=parsed.device,
         weights=parsed.weights,

@@ -23,6 +23,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "background": ("vsharp", "resharp", "pdf", "lbv"),
     "r2star": ("auto", "arlo", "log-linear", "nonlinear"),
     "qsm": ("total-variation", "medi", "tikhonov", "tkd"),
+    "resolution": ("resample", "generalise"),
     "reference": ("csf", "brain", "none"),
 }
 
@@ -49,6 +50,8 @@ class Options:
         Algorithm of each stage.
     reference
         Zero of susceptibility: "csf", "brain" (mean of the mask) or "none".
+    resolution
+        How networks meet voxels that are not 1 mm: "resample", or "generalise" (27 shifted passes of the QSM network).
     invert_phase
         Negate the phase first: for scanners whose phase falls with rising field.
     smoothing_mm
@@ -70,6 +73,7 @@ class Options:
     r2star: str = "auto"
     qsm: str = "total-variation"
     reference: str = "csf"
+    resolution: str = "resample"
     invert_phase: bool = False
     smoothing_mm: float = 8.0
     vsharp_max_radius_mm: float = 12.0

@@ -147,6 +147,7 @@ def separate(
             r2star_hz=None if measured else r2star_hz,
             dr_hz_per_ppm=options.dr_para,
             field_strength_t=field_strength_t,
+            resolution=options.resolution,
             device=options.device,
             progress=progress,
             cancel=cancel,
