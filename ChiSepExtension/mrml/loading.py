@@ -74,6 +74,9 @@ def load_folder(
         field_strength_t=None if states_field else (field_strength_t or 3.0),
     )
     remarks = list(series.provenance.get("remarks", []))
+    if not states_times:
+        taken = format_echo_times(series.echo_times_s)
+        remarks.append(f"No sidecar states the echo times; the given ones were taken: {taken} ms.")
     if not states_field:
         remarks.append(f"No sidecar states the field strength; {series.field_strength_t:g} T was taken.")
     name = scan.name.rsplit("/", 1)[-1]

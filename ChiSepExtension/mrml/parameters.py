@@ -10,6 +10,12 @@ from .echoes import echo_input, echo_times_of, field_strength_of
 from .loading import format_echo_times, parse_echo_times
 from .maps import OUTPUT_MAPS
 
+#: Reference of a map to the magnitude that it was made from.
+MADE_FROM = "ChiSep.magnitude"
+#: Attributes of the parameter node: what a scan filled in, so that it is not taken for what the user has typed.
+_FILLED_TIMES, _FILLED_FIELD = "ChiSep.filledEchoTimes", "ChiSep.filledFieldStrength"
+_FIELD_FORMAT = "{:.3f}"  # the decimals that the panel shows
+
 
 def run_arguments(parameters: Any) -> dict[str, Any]:
     """Keyword arguments of `ChiSepModuleLogic.process`.
@@ -75,13 +81,59 @@ def options_of(arguments: dict[str, Any]) -> Options:
 
 
 def fill_from_sequence(parameters: Any) -> None:
-    """Take echo times and field strength from the chosen magnitude, where it knows them."""
-    times = echo_times_of(parameters.magnitude)
+    """Take echo times and field strength from the chosen magnitude, where it knows them.
+
+    What was filled in from another magnitude goes where this one knows nothing; what the user has typed stays.
+    """
+    times, field_strength = echo_times_of(parameters.magnitude), field_strength_of(parameters.magnitude)
+    typed_times, typed_field = typed_values(parameters)
     if times:
         parameters.echoTimes = format_echo_times(times)
-    field_strength = field_strength_of(parameters.magnitude)
+    elif parameters.magnitude is not None and not typed_times:
+        parameters.echoTimes = ""
     if field_strength:
         parameters.fieldStrength = field_strength
+    elif parameters.magnitude is not None and typed_field is None:
+        parameters.fieldStrength = parameters.default("fieldStrength").value
+    remember_filled(parameters, times=bool(times), field=bool(field_strength))
+
+
+def remember_filled(parameters: Any, *, times: bool = True, field: bool = True) -> None:
+    """Note that echo times and field strength, as they stand, come from a scan and not from the user."""
+    node = parameters.parameterNode
+    if times:
+        node.SetAttribute(_FILLED_TIMES, parameters.echoTimes)
+    if field:
+        node.SetAttribute(_FILLED_FIELD, _shown_field(parameters))
+
+
+def forget_filled_times(parameters: Any) -> None:
+    """The user has edited the echo times: they are his, also if they read as before."""
+    parameters.parameterNode.SetAttribute(_FILLED_TIMES, None)
+
+
+def typed_values(parameters: Any) -> tuple[str, float | None]:
+    """Line of echo times and field strength where the user has set them; empty and None where a scan filled them in."""
+    node = parameters.parameterNode
+    times, field = parameters.echoTimes, parameters.fieldStrength
+    own_field = _shown_field(parameters) != node.GetAttribute(_FILLED_FIELD)
+    return "" if times == node.GetAttribute(_FILLED_TIMES) else times, field if own_field else None
+
+
+def _shown_field(parameters: Any) -> str:
+    return _FIELD_FORMAT.format(parameters.fieldStrength)
+
+
+def drop_foreign_outputs(parameters: Any) -> None:
+    """Deselect maps that were made from another magnitude than the chosen one: a run would overwrite them."""
+    magnitude = alive(parameters.magnitude)
+    if magnitude is None:
+        return
+    for kind in OUTPUT_MAPS:
+        node = getattr(parameters, kind.parameter)
+        made_from = node.GetNodeReferenceID(MADE_FROM) if node is not None else None
+        if made_from and made_from != magnitude.GetID():
+            setattr(parameters, kind.parameter, None)
 
 
 def output_nodes(parameters: Any) -> dict[str, Any]:

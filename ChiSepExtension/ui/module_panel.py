@@ -9,7 +9,17 @@ from slicer.i18n import tr as _
 from ..errors import ChiSepError
 from ..mrml.loading import format_echo_times, parse_echo_times
 from ..mrml.maps import OUTPUT_MAPS
-from ..mrml.parameters import fill_from_sequence, output_nodes, run_arguments, select_outputs, why_not
+from ..mrml.parameters import (
+    drop_foreign_outputs,
+    fill_from_sequence,
+    forget_filled_times,
+    output_nodes,
+    remember_filled,
+    run_arguments,
+    select_outputs,
+    typed_values,
+    why_not,
+)
 from ..notice import RESEARCH_USE
 from ..options import METHODS
 from .console_line import callText
@@ -53,6 +63,7 @@ class ModulePanel:
             ui.useAsMagnitudeButton.connect("clicked(bool)", lambda _checked=False: self.gather("magnitude")),
             ui.useAsPhaseButton.connect("clicked(bool)", lambda _checked=False: self.gather("phase")),
             ui.showButton.connect("clicked(bool)", lambda _checked=False: self.showMaps()),
+            ui.echoTimesEdit.connect("textEdited(QString)", lambda _text: self._echoTimesEdited()),
             ui.weightsPath.connect("currentPathChanged(QString)", self._weightsChanged),
             ui.volumesGroup.connect("toggled(bool)", lambda _shown: self.echoes.refresh()),
         ]
@@ -85,6 +96,7 @@ class ModulePanel:
             if _idOf(self._parameters.magnitude) != self._magnitudeId:
                 self._magnitudeId = _idOf(self._parameters.magnitude)
                 fill_from_sequence(self._parameters)
+                drop_foreign_outputs(self._parameters)
             self.run.setProblem(why_not(self._parameters))
         finally:
             self._updating = False
@@ -94,19 +106,24 @@ class ModulePanel:
         shown = (parameters.preset, parameters.style)
         if shown != self._shown:
             self._shown = shown
-            self.views.restyle(self._outputs(), *shown)
+            if self.views.areShown:
+                self.showAgain()
         if ui.weightsPath.currentPath != parameters.weights:
             ui.weightsPath.currentPath = parameters.weights
         ui.showButton.enabled = any(node is not None for node in self._outputs().values())
 
     def loadFolder(self) -> None:
-        """Load the chosen folder and fill in everything its files say; an R2 map is that of the folder, or none."""
+        """Load the chosen folder and fill in everything its files say; nothing of the scan before is kept."""
         folder = self._ui.folderPath.currentPath
         parameters = self._parameters
+        if not folder.strip():
+            self.run.showMessage(_("Choose a folder first."))
+            return
         qt.QApplication.setOverrideCursor(qt.Qt.WaitCursor)
         try:
-            typed = parse_echo_times(parameters.echoTimes)
-            loaded = self._logic.loadFolder(folder, echoTimes=typed or None, fieldStrength=parameters.fieldStrength)
+            line, fieldStrength = typed_values(parameters)
+            times = parse_echo_times(line) or None
+            loaded = self._logic.loadFolder(folder, echoTimes=times, fieldStrength=fieldStrength)
         except ChiSepError as error:
             self.run.showError(error)
             return
@@ -117,17 +134,21 @@ class ModulePanel:
         parameters.magnitude, parameters.phase = loaded.magnitude, loaded.phase
         parameters.echoTimes = format_echo_times(loaded.echo_times_s)
         parameters.fieldStrength = loaded.field_strength_t
-        parameters.r2Map = loaded.r2_map  # also None: the R2 map of the scan before belongs to another head
+        remember_filled(parameters)
+        # Also None: R2 map, masks and maps of the scan before belong to another head.
+        parameters.r2Map = loaded.r2_map
+        parameters.maskVolume = parameters.maskSegmentation = None
+        drop_foreign_outputs(parameters)
         self.views.showMagnitude(loaded.magnitude)
         self.run.showMessage("\n".join(loaded.remarks))
-        self.run.log(callText(f"{_LOGIC}.loadFolder", folder=folder))
+        self.run.log(callText(f"{_LOGIC}.loadFolder", folder=folder, echoTimes=times, fieldStrength=fieldStrength))
         self.update()
 
     def gather(self, role: str) -> None:
         """Make one sequence of the volumes selected in the list."""
         volumes = self.echoes.selectedVolumes()
         try:
-            times = parse_echo_times(self._parameters.echoTimes)
+            times = parse_echo_times(typed_values(self._parameters)[0])
             sequence = self._logic.gatherEchoes(volumes, role, times or None)
         except ChiSepError as error:
             self.run.showError(error)
@@ -139,7 +160,7 @@ class ModulePanel:
     def showMaps(self) -> None:
         """Show the chosen maps in the linked views."""
         preset, style = self._parameters.preset, self._parameters.style
-        self.views.show(self._outputs(), preset, style)
+        self.showAgain()
         nodes = {key: node for key, node in self._outputs().items() if node is not None}
         shown = ", ".join(
             f"{key!r}: {callText('slicer.util.getNode', pattern=n.GetName())}" for key, n in nodes.items()
@@ -148,7 +169,7 @@ class ModulePanel:
 
     def showAgain(self) -> None:
         """Show the chosen maps as before, without a word in the log."""
-        self.views.show(self._outputs(), self._parameters.preset, self._parameters.style)
+        self._show(self._outputs())
 
     def showAgainIfShown(self) -> None:
         """After a scene has been loaded: its views refer to the maps in ppm, and the copies in ppb are gone."""
@@ -177,11 +198,24 @@ class ModulePanel:
 
     def _finished(self, result) -> None:
         if self._parameters is None:  # another module is open: the maps wait there until this one is entered again
-            select_outputs(self._logic.getParameterNode(), result.nodes)
+            parameters = self._logic.getParameterNode()
+            select_outputs(parameters, result.nodes)
+            drop_foreign_outputs(parameters)
             return
         select_outputs(self._parameters, result.nodes)
-        self.views.show(self._outputs(), self._parameters.preset, self._parameters.style)
+        drop_foreign_outputs(self._parameters)  # another scan may have been chosen in the meantime
+        self._show(result.nodes)
         self.update()
+
+    def _show(self, nodes: dict) -> None:
+        try:
+            self.views.show(nodes, self._parameters.preset, self._parameters.style)
+        except ChiSepError as error:
+            self.run.showMessage(str(error))
+
+    def _echoTimesEdited(self) -> None:
+        if self._parameters is not None:
+            forget_filled_times(self._parameters)
 
     def _outputs(self) -> dict:
         return output_nodes(self._parameters) if self._parameters is not None else {k.key: None for k in OUTPUT_MAPS}

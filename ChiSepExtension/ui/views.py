@@ -57,13 +57,8 @@ class MapViews:
             inputs={"magnitude": magnitude},
         )
         if slicer.app.layoutManager() is not None:
-            slicer.util.setSliceViewerLayers(background=node, fit=True)
+            slicer.util.setSliceViewerLayers(background=node, foreground=None, label=None, fit=True)
         return node
-
-    def restyle(self, nodes: dict, preset: str, style: str) -> None:
-        """Change window and colours of maps that are shown already."""
-        if self.areShown:
-            self.show(nodes, preset, style)
 
     def fit(self) -> None:
         """Fit every view to the magnitude."""
