@@ -294,7 +294,7 @@ def _relaxation(
         }
         if not found.is_measured and options.uses_r2prime:
             state.warnings.append(
-                f"R2′ was not measured but assumed ({found.source}): χ_para and χ_dia are biased between tissues. "
+                f"R2′ was not measured ({found.source}): χ_para and χ_dia are biased between tissues. "
                 "Give an R2 map from a spin echo for quantitative use."
             )
         if found.is_measured and found.clipped_fraction > 0.25:
