@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import InputError
 from ..geometry import Grid
 from .display import show_magnitude
 from .echoes import combined_magnitude
@@ -69,6 +70,21 @@ def write_maps(
     if inputs:
         place_beside(scene, next(iter(inputs.values())), list(nodes.values()))
     return nodes
+
+
+def require_own_outputs(outputs: Mapping[str, Any], inputs: Mapping[str, Any]) -> None:
+    """`InputError` if a node is chosen for two maps, or for a map and as an input: one would overwrite the other."""
+    taken = {node.GetID(): f"the input {role}" for role, node in inputs.items() if node is not None and node.GetID()}
+    for kind in OUTPUT_MAPS:
+        node = outputs.get(kind.key)
+        if node is None:
+            continue
+        if node.GetID() in taken:
+            raise InputError(
+                f"“{node.GetName()}” is chosen for {kind.title} and as {taken[node.GetID()]}.",
+                "Choose another node for the map, or none to have one made.",
+            )
+        taken[node.GetID()] = f"the map {kind.title}"
 
 
 def write_magnitude(scene, echoes: Sequence, grid: Grid, *, name: str, inputs: Mapping[str, Any]):

@@ -9,6 +9,7 @@ from ..options import Options
 from .echoes import echo_input, echo_times_of, field_strength_of
 from .loading import format_echo_times, parse_echo_times
 from .maps import OUTPUT_MAPS
+from .outputs import INPUT_ROLES, require_own_outputs
 
 #: Reference of a map to the magnitude that it was made from.
 MADE_FROM = "ChiSep.magnitude"
@@ -55,6 +56,7 @@ def why_not(parameters: Any) -> str:
         arguments = run_arguments(parameters)
         echo_input(arguments["magnitude"], arguments["phase"], arguments["echoTimes"] or [], arguments["fieldStrength"])
         options = options_of(arguments)
+        require_own_outputs(output_nodes(parameters), {role: arguments[role] for role in INPUT_ROLES})
     except ChiSepError as error:
         return str(error)
     if options.needs_measured_r2prime and arguments["r2"] is None:

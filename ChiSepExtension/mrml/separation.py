@@ -13,7 +13,7 @@ from ..geometry import Grid
 from ..options import Options
 from ..progress import NEVER, CancelToken, Progress, silent
 from .echoes import EchoInput, echo_input
-from .outputs import base_name, write_magnitude, write_maps
+from .outputs import base_name, require_own_outputs, write_magnitude, write_maps
 from .volumes import array_of, mask_of, require_grid
 
 
@@ -82,6 +82,10 @@ class SeparationJob:
         first = magnitude[0] if isinstance(magnitude, (list, tuple)) else magnitude
         first_phase = phase[0] if isinstance(phase, (list, tuple)) else phase
         nodes = {"magnitude": first, "phase": first_phase, "mask": mask, "r2": r2}
+        volumes = {f"echo {n + 1}": node for n, node in enumerate((*echoes.magnitude, *echoes.phase))}
+        # Data nodes of a sequence lie in a scene of its own, where IDs begin anew.
+        volumes = {role: node for role, node in volumes.items() if node.GetScene() is scene}
+        require_own_outputs(outputs or {}, {**volumes, **nodes})
         return cls(
             scene,
             echoes,

@@ -93,7 +93,7 @@ def mask_of(node, reference: Grid) -> np.ndarray:
     Raises
     ------
     InputError
-        If a volume lies on another grid, or the mask is empty.
+        If a volume lies on another grid, the node lies under a transform, or the mask is empty.
     """
     if node.IsA("vtkMRMLSegmentationNode"):
         mask = _mask_of_segmentation(node, reference)
@@ -117,6 +117,12 @@ def require_grid(volume, reference: Grid, role: str) -> None:
 
 
 def _mask_of_segmentation(segmentation, reference: Grid) -> np.ndarray:
+    transform = segmentation.GetParentTransformNode()
+    if transform is not None:
+        raise InputError(
+            f"The segmentation “{segmentation.GetName()}” lies under the transform “{transform.GetName()}”.",
+            "Harden the transform, or move the segmentation out of it (Data module).",
+        )
     geometry = slicer.vtkOrientedImageData()
     z, y, x = reference.shape
     geometry.SetExtent(0, x - 1, 0, y - 1, 0, z - 1)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import slicer
 from slicer.util import arrayFromVolume
 
+from ChiSepExtension.errors import InputError
 from ChiSepExtension.geometry import Grid
 from ChiSepExtension.mrml.echoes import echo_sequence
 from ChiSepExtension.mrml.outputs import magnitude_behind, provenance_of, write_magnitude, write_maps
+from ChiSepExtension.mrml.separation import SeparationJob
+from ChiSepExtension.mrml.volumes import set_array
 
 GRID = Grid.from_spacing((4, 5, 6), (2.0, 1.0, 1.0))
 MAPS = {
@@ -71,6 +75,45 @@ def test_chosen_node_is_filled():
     assert nodes["chi_para"] is chosen
     assert chosen.GetName() == "my iron"
     assert arrayFromVolume(chosen).max() == np.float32(0.05)
+
+
+def scan():
+    magnitude = echo_sequence(
+        slicer.mrmlScene, "m", np.ones((2, *GRID.shape), np.float32), GRID, [0.004, 0.008], field_strength_t=3
+    )
+    phase = echo_sequence(slicer.mrmlScene, "p", np.ones((2, *GRID.shape), np.float32), GRID, [0.004, 0.008])
+    return magnitude, phase
+
+
+def test_one_node_for_two_maps_is_refused():
+    chosen = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "chosen")
+    with pytest.raises(InputError, match="chosen"):
+        SeparationJob.prepare(slicer.mrmlScene, *scan(), outputs={"chi_para": chosen, "chi_dia": chosen})
+
+
+def test_input_is_never_overwritten():
+    r2 = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "R2 map")
+    set_array(r2, np.full(GRID.shape, 13, np.float32), GRID)
+    with pytest.raises(InputError, match="R2 map"):
+        SeparationJob.prepare(slicer.mrmlScene, *scan(), r2=r2, outputs={"chi_para": r2})
+
+
+def test_input_volume_is_never_overwritten():
+    """Echoes may also be given as a list of volumes: none of them may be an output."""
+    volumes = []
+    for n in range(2):
+        node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", f"echo {n + 1}")
+        set_array(node, np.ones(GRID.shape, np.float32), GRID)
+        volumes.append(node)
+    with pytest.raises(InputError, match="echo 2"):
+        SeparationJob.prepare(
+            slicer.mrmlScene,
+            volumes,
+            scan()[1],
+            echo_times_s=[0.004, 0.008],
+            field_strength_t=3,
+            outputs={"chi_para": volumes[1]},
+        )
 
 
 def test_outputs_refer_to_their_input():

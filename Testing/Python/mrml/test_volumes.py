@@ -81,6 +81,15 @@ def test_mask_from_label_map_and_from_segmentation_agree():
     assert np.array_equal(mask_of(segmentation, grid), inside)
 
 
+def test_segmentation_under_a_transform_is_refused():
+    """It is drawn elsewhere than its own voxels lie: the mask would be at the wrong place."""
+    segmentation = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "mask")
+    transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "registration")
+    segmentation.SetAndObserveTransformNodeID(transform.GetID())
+    with pytest.raises(InputError, match="registration"):
+        mask_of(segmentation, oblique_grid())
+
+
 def test_mask_on_another_grid_is_refused():
     volume = new_volume("mask")
     set_array(volume, np.ones((4, 4, 4), np.float32), Grid.from_spacing((4, 4, 4)))

@@ -147,3 +147,15 @@ def test_load_without_a_folder_asks_for_one(widget, monkeypatch, tmp_path):
     load(widget, "")
     assert widget.ui.messageLabel.text == "Choose a folder first."
     assert widget.ui.magnitudeSelector.currentNode() is None
+
+
+def test_one_node_for_two_maps_is_told_before_the_run(widget):
+    first = magnitude_of("a")
+    widget.ui.magnitudeSelector.setCurrentNode(first)
+    widget.ui.phaseSelector.setCurrentNode(magnitude_of("a phase"))
+    assert widget.ui.applyButton.enabled
+    mine = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "my iron")
+    widget.ui.chiParaSelector.setCurrentNode(mine)
+    widget.ui.chiDiaSelector.setCurrentNode(mine)
+    assert not widget.ui.applyButton.enabled
+    assert "my iron" in widget.ui.applyButton.toolTip
