@@ -292,8 +292,9 @@ class ChiSepModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             (scene.EndSaveEvent, self.onEndSave),
         ):
             self.addObserver(scene, event, method)
-        # After a reload of the module there is a new setup but no new enter.
         self.initializeParameterNode()
+        if getattr(self.parent, "isEntered", False):  # after a reload there is a new setup but no new enter
+            self.enter()
 
     def cleanup(self):
         if self.panel is not None:

@@ -15,7 +15,7 @@ import slicer
 
 from .colors import color_node
 from .maps import OUTPUT_MAPS, PPB, SURVEY, OutputMap
-from .volumes import array_of, grid_of, set_array, set_meaning
+from .volumes import set_meaning
 
 SHOWN_COPY = "ChiSep.shownCopyOf"
 DISPLAY_ONLY = "ChiSep.displayOnly"  # the reference goes when the map is removed; this attribute stays
@@ -46,7 +46,7 @@ def show_with_preset(volume, kind: OutputMap, preset: str = SURVEY, style: str =
 
 def show_magnitude(volume) -> None:
     """Grey, between the 1st percentile and the 99th of what is not background."""
-    values = array_of(volume)
+    values = slicer.util.arrayFromVolume(volume)
     step = max(1, values.size // 1_000_000)
     sample = values.ravel()[::step]
     sample = sample[sample > 0]
@@ -115,7 +115,11 @@ def shown_copy(volume, kind: OutputMap, preset: str = SURVEY, style: str = OVERL
         copy.SetAttribute(DISPLAY_ONLY, "1")
         copy.SetNodeReferenceID(SHOWN_COPY, volume.GetID())
         copy.SetDescription("For display only; made from the map in ppm and not saved.")
-    set_array(copy, array_of(volume) * np.float32(kind.shown_scale), grid_of(volume))
+    with slicer.util.NodeModify(copy):  # a map may lie under a transform: it is shown there, only not computed with
+        copy.CopyOrientation(volume)
+        copy.SetAndObserveTransformNodeID(volume.GetTransformNodeID())
+        values = slicer.util.arrayFromVolume(volume).astype(np.float32)
+        slicer.util.updateVolumeFromArray(copy, values * np.float32(kind.shown_scale))
     set_meaning(copy, kind.quantity, PPB)
     show_with_preset(copy, kind, preset, style)
     legend = show_legend(copy, f"{kind.label} [{kind.shown_unit}]", "%.0f")

@@ -45,7 +45,7 @@ def load_folder(
     """Load the multi-echo scan of a folder (NIfTI with JSON sidecars, BIDS or plain) into two sequence nodes.
 
     One R2 map beside the echoes (``*R2map.nii``, ``*R2map.nii.gz``, 1/s) is loaded with them if it lies on their grid;
-    a remark says what was done with it.
+    a remark says what was done with it, also if it is damaged.
 
     Parameters
     ----------
@@ -150,12 +150,16 @@ def _load_r2_map(scene, folder: Path, grid: Grid) -> tuple[Any, str]:
         return None, ""
     if len(paths) > 1:
         return None, f"{len(paths)} R2 maps lie in {folder}; none was loaded. Load and choose the right one."
-    array, own_grid = read_volume(paths[0])
+    try:
+        array, own_grid = read_volume(paths[0])
+    except Exception as error:  # noqa: BLE001 - whatever is wrong with a map nobody has asked for: echoes are loaded
+        return None, f"The R2 map {paths[0].name} was not loaded: {error}"
     turned = turned_onto(array, own_grid, grid) if array.ndim == 3 else None
     if turned is None:
         return None, f"{paths[0].name} lies on another grid than the echoes and was not loaded. Resample it to them."
     node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", paths[0].name.partition(".nii")[0])
-    set_array(node, np.asarray(turned, np.float32), grid)
+    # Fits leave NaN where there is no signal, and NaN would spread over the whole map: 0 is "not measured here".
+    set_array(node, np.nan_to_num(np.asarray(turned, np.float32), nan=0.0, posinf=0.0, neginf=0.0), grid)
     set_meaning(node, None, PER_SECOND)
     node.CreateDefaultDisplayNodes()
     return node, f"R2 map {paths[0].name} was loaded with the echoes."

@@ -9,10 +9,13 @@ from ..mrml.volumes import grid_of
 
 
 def valuesAt(nodes: dict, ras) -> dict[str, float]:
-    """Voxel value of each map (by key) at a RAS point, in the map's own unit; points outside are left out."""
+    """Voxel value of each map (by key) at a RAS point, in the map's own unit.
+
+    Left out are points outside, and maps that lie under a transform: their voxels are shown elsewhere.
+    """
     values = {}
     for key, node in nodes.items():
-        if node is None or node.GetImageData() is None:
+        if node is None or node.GetImageData() is None or node.GetParentTransformNode() is not None:
             continue
         grid = grid_of(node)
         z, y, x = (round(float(v)) for v in grid.ras_to_index(ras))

@@ -106,6 +106,18 @@ def test_copy_is_made_once_and_refreshed():
     assert arrayFromVolume(first).min() == pytest.approx(60, rel=1e-6)
 
 
+def test_map_under_a_transform_is_shown_where_it_lies():
+    volume = chi_map(value=0.04)
+    transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "registration")
+    volume.SetAndObserveTransformNodeID(transform.GetID())
+    copy = shown_copy(volume, BY_KEY["chi_para"])
+    assert copy.GetParentTransformNode() is transform
+    assert copy.GetSpacing() == volume.GetSpacing()
+    assert arrayFromVolume(copy).max() == pytest.approx(40, rel=1e-6)
+    volume.SetAndObserveTransformNodeID(None)
+    assert shown_copy(volume, BY_KEY["chi_para"]).GetParentTransformNode() is None
+
+
 def test_copy_is_not_saved(tmp_path):
     volume = chi_map()
     shown_copy(volume, BY_KEY["chi_para"])

@@ -72,3 +72,21 @@ def test_r2star_map_is_no_r2_map(tmp_path):
     write_echoes(tmp_path)
     write_volume(tmp_path / "sub-01_R2starmap.nii.gz", r2_values(), GRID)
     assert load_folder(slicer.mrmlScene, tmp_path).r2_map is None
+
+
+def test_damaged_r2_map_does_not_keep_the_echoes_away(tmp_path):
+    write_echoes(tmp_path)
+    (tmp_path / "sub-01_R2map.nii.gz").write_bytes(b"not an image")
+    loaded = load_folder(slicer.mrmlScene, tmp_path)
+    assert loaded.r2_map is None
+    assert any("sub-01_R2map.nii.gz was not loaded" in remark for remark in loaded.remarks)
+    assert loaded.magnitude.GetNumberOfDataNodes() == 3
+
+
+def test_nan_in_an_r2_map_becomes_zero(tmp_path):
+    write_echoes(tmp_path)
+    values = r2_values() + 1
+    values[0, 0, :2] = (np.nan, np.inf)
+    write_volume(tmp_path / "sub-01_R2map.nii.gz", values, GRID)
+    array = arrayFromVolume(load_folder(slicer.mrmlScene, tmp_path).r2_map)
+    assert array[0, 0, :3].tolist() == [0, 0, 3]

@@ -270,6 +270,13 @@ def test_readout_is_in_ppb_and_goes_when_the_cursor_leaves(widget, quick):
     assert widget.ui.readoutLabel.text.startswith(f"χ-para {1e3 * array.max():.0f} ppb")
     crosshair.SetCursorPositionInvalid()
     assert widget.ui.readoutLabel.text == "—"
+    # A map under a transform is shown, and left out of the read-out.
+    transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "registration")
+    para.SetAndObserveTransformNodeID(transform.GetID())
+    widget.ui.showButton.click()
+    crosshair.SetCursorPositionRAS(ras)
+    assert "χ-para" not in widget.ui.readoutLabel.text
+    assert "χ-dia" in widget.ui.readoutLabel.text
 
 
 def test_panel_is_made_without_a_main_window(host):
@@ -340,6 +347,16 @@ def test_reload_during_a_run_ends_it_and_reads_the_package_again(widget, quick, 
     assert new is not widget
     assert new.ui.magnitudeSelector.currentNode().GetName() == "sub-01 magnitude"
     assert new.ui.applyButton.enabled
+
+
+def test_readout_goes_on_after_a_reload(widget, quick, monkeypatch):
+    for name in [name for name in sys.modules if name.partition(".")[0] == "ChiSepExtension"]:
+        monkeypatch.setitem(sys.modules, name, sys.modules[name])
+    choose_scan(widget)
+    apply_and_wait(widget)
+    widget.onReload()
+    slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLCrosshairNode").SetCursorPositionRAS([0.0, 0.0, 0.0])
+    assert slicer.modules.ChiSepModuleWidget.ui.readoutLabel.text.startswith("χ-para")
 
 
 def test_run_that_ends_while_another_module_is_open_is_not_lost(widget, quick):
