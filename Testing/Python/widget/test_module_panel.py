@@ -15,6 +15,7 @@ import pytest
 import slicer
 from slicer.util import arrayFromVolume
 
+from ChiSepExtension.errors import InputError
 from ChiSepExtension.geometry import Grid
 from ChiSepExtension.mrml.echoes import echo_sequence
 from ChiSepExtension.mrml.layout import LAYOUT_ID, composite_of
@@ -366,3 +367,26 @@ def test_run_that_ends_while_another_module_is_open_is_not_lost(widget, quick):
     wait_until(lambda: not widget.panel.run.isRunning)
     slicer.util.selectModule("ChiSepModule")
     assert widget.ui.chiParaSelector.currentNode().GetName() == "sub-01 chi-para"
+
+
+def test_run_that_ends_after_another_scan_was_chosen_is_shown_but_not_selected(widget, quick):
+    """Selected, the next run on the other scan would overwrite its maps."""
+    first, _ = choose_scan(widget)
+    widget.ui.applyButton.click()
+    choose_scan(widget)
+    wait_until(lambda: not widget.panel.run.isRunning)
+    assert widget.ui.chiParaSelector.currentNode() is None
+    shown = slicer.mrmlScene.GetNodeByID(composite_of(slicer.mrmlScene, "ChiSepPara").GetForegroundVolumeID())
+    assert shown.GetNodeReference("ChiSep.shownCopyOf").GetNodeReference("ChiSep.magnitude") is first
+
+
+def test_map_that_cannot_be_shown_is_told(widget, quick, monkeypatch):
+    choose_scan(widget)
+    apply_and_wait(widget)
+
+    def fail(*arguments):
+        raise InputError("It cannot be shown.", "Choose another.")
+
+    monkeypatch.setattr(widget.panel.views, "show", fail)
+    widget.ui.showButton.click()
+    assert widget.ui.messageLabel.text == "It cannot be shown. Choose another."
