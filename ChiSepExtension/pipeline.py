@@ -116,6 +116,11 @@ def _run(series: GradientEchoSeries, options: Options, given: GivenMaps, state: 
     series, turn = series.in_closest_ras()
     given = replace(given, **{name: turn.apply(array) for name, array in given.named().items()})
 
+    if series.number_of_echoes < 3:
+        state.warnings.append(
+            "There are only 2 echoes: R2* and field have no redundancy, so errors of either cannot be seen. "
+            "5 echoes are recommended."
+        )
     brain = _brain_mask(series, given, state)
     total_field_hz, local_field_ppm, mask = _field(series, brain, options, given, state)
     r2star_hz, r2prime_hz = _relaxation(series, mask, options, given, state)

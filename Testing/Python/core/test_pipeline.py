@@ -191,6 +191,15 @@ def test_dr_is_exposed_and_works_as_the_equation_says(head, result):
     np.testing.assert_allclose((doubled.chi_para + doubled.chi_dia)[both], total[both] / 2, rtol=1e-4)
 
 
+def test_two_echoes_run_with_a_warning(head):
+    scan = head.scan()
+    two = GradientEchoSeries(scan.magnitude[[0, 3]], scan.phase[[0, 3]], TIMES[[0, 3]], 3.0, head.grid)
+    result = run(two, Options(), given=head.given())
+    assert any("only 2 echoes" in warning for warning in result.warnings)
+    inside = interior(result.mask, head)
+    assert np.corrcoef(result.chi_para[inside], head.chi_para[inside])[0, 1] > 0.8
+
+
 def test_without_r2_the_assumption_is_labelled(head):
     result = run(head.scan(), Options(), given=GivenMaps(mask=head.mask))
     assert result.provenance["findings"]["r2prime"]["measured"] is False
