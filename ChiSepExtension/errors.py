@@ -2,6 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
+#: What only a user of the command line can follow stands in brackets of its own: "Give a mask (--mask)."
+_COMMAND_LINE = re.compile(r"\s*\((?:[^()]*--|chisep )[^()]*\)")
+
+
+def without_command_line(text: str) -> str:
+    """A message or remedy for someone who clicks: "Give a mask (--mask)." becomes "Give a mask."."""
+    return _COMMAND_LINE.sub("", text)
+
 
 class ChiSepError(Exception):
     """Something the user can understand and mend.

@@ -34,7 +34,7 @@ def refuse_to_overwrite(folder: str | Path, prefix: str = "") -> None:
     if existing:
         raise InputError(
             f"{existing[0]} exists already" + (f" (and {len(existing) - 1} more)." if existing[1:] else "."),
-            "Choose another --output or --prefix, or give --overwrite.",
+            "Choose another folder or prefix (--output, --prefix), or replace them (--overwrite).",
         )
 
 
@@ -44,7 +44,7 @@ def refuse_unwritable(folder: str | Path) -> None:
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK):
         what = "is not a folder" if not existing.is_dir() else "cannot be written to"
-        raise InputError(f"The results cannot go to {folder}: {existing} {what}.", "Choose another --output.")
+        raise InputError(f"The results cannot go to {folder}: {existing} {what}.", "Choose another folder (--output).")
 
 
 def write_outputs(

@@ -58,7 +58,7 @@ def run(
     if options.needs_measured_r2prime and given.r2_hz is None and given.r2prime_hz is None:
         raise InputError(
             "χ-sepnet-R2′ needs a measured R2 or R2′ map and none was given.",
-            "Give --r2 or --r2prime, or choose --method sepnet-r2star.",
+            "Give an R2 or R2′ map (--r2, --r2prime), or choose χ-sepnet-R2* (--method sepnet-r2star).",
         )
     try:
         return _run(series, options, given, RunState(progress, cancel))

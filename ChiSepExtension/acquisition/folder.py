@@ -42,7 +42,7 @@ def find_echoes(folder: str | Path) -> EchoFiles:
         names = "; ".join(sorted(scan.name for scan in complete))
         raise InputError(
             f"{folder} holds {len(complete)} multi-echo scans: {names}.",
-            "Point to the folder of one of them, or name its files with --magnitude and --phase.",
+            "Point to the folder of one of them, or name its files (--magnitude, --phase).",
         )
     return complete[0]
 
@@ -132,5 +132,5 @@ def _nothing_found(folder: Path, scans: list[EchoFiles]) -> tuple[str, str]:
     return (
         f"{folder} holds no multi-echo scan with magnitude and phase.{seen}",
         "Files are recognised by BIDS names (echo-1_part-phase), by ImageType in their JSON sidecar, "
-        "or name them with --magnitude and --phase.",
+        "or name them (--magnitude, --phase).",
     )

@@ -94,7 +94,7 @@ class GradientEchoSeries:
         if not 0.1 <= self.field_strength_t <= 25:
             raise InputError(
                 f"A field strength of {self.field_strength_t:g} T is not plausible.",
-                "Give it in tesla, such as --field-strength 3.",
+                "Give it in tesla (--field-strength 3).",
             )
         for name, values in (("magnitude", magnitude), ("phase", phase)):
             bad = int(values.size - np.count_nonzero(np.isfinite(values)))

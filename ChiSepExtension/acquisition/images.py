@@ -156,7 +156,7 @@ def _echo_times(
     if times is None:
         raise InputError(
             f"The echo times of the {echoes} echoes are not known: no sidecar states them.",
-            "Give them in seconds, such as --echo-times 0.005 0.011 0.017, or put the JSON sidecars beside the images.",
+            "Give them (--echo-times 0.005 0.011 0.017, in seconds), or put the JSON sidecars beside the images.",
         )
     both = found[0] is not None and found[1] is not None
     if both and (len(found[0]) != len(found[1]) or np.abs(np.subtract(*found)).max() > 1e-5):
@@ -212,7 +212,7 @@ def _field_strength(given: float | None, sidecars: list[Sidecar]) -> float:
     if not values:
         raise InputError(
             "The field strength is not known: no sidecar states MagneticFieldStrength.",
-            "Give it in tesla, such as --field-strength 3.",
+            "Give it in tesla (--field-strength 3).",
         )
     if max(values) - min(values) > 0.01:
         raise InputError(f"The sidecars state different field strengths: {sorted(values)} T.", "Give one scan.")

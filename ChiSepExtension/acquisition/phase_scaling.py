@@ -123,7 +123,7 @@ def to_radians(
         if span.name != "radians" and (low < span.low - OVERSHOOT * width or high > span.high + OVERSHOOT * width):
             raise InputError(
                 f"The phase runs from {low:.6g} to {high:.6g}, outside {span.description}.",
-                "Choose another --phase-scaling, or auto.",
+                "Choose another phase scaling, or auto (--phase-scaling).",
             )
     return span.to_radians(stored), span
 

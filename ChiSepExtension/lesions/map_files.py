@@ -76,7 +76,7 @@ def read_maps(
     known = [name for name in SHOWN_MAPS if name in files]
     names = known + [name for name in files if name not in (*known, "mask")]
     if not names:
-        raise InputError("There is no map.", "Give the folder that `chisep run` wrote, or name=path for each map.")
+        raise InputError("There is no map.", "Give the folder of a run (chisep run), or name=path for each map.")
     maps, grid = {}, None
     for name in names:
         maps[name], own_grid = _read(files[name])

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import Cancelled, ChiSepError, InputError, MemoryLimitError, WeightsError
+from ..errors import Cancelled, ChiSepError, InputError, MemoryLimitError, WeightsError, without_command_line
 from .echoes import EchoInput
 from .maps import OUTPUT_MAPS
 
@@ -87,4 +87,6 @@ def error_of(event: dict[str, Any]) -> ChiSepError:
     """The error that the child reports, of the class that its exit code stands for."""
     kinds = {3: Cancelled, 4: MemoryLimitError, 5: WeightsError}
     kind = kinds.get(event.get("exit_code"), InputError)
-    return kind(event.get("message", "The run failed."), event.get("remedy", ""))
+    return kind(
+        without_command_line(event.get("message", "The run failed.")), without_command_line(event.get("remedy", ""))
+    )

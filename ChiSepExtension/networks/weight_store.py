@@ -110,13 +110,13 @@ def find_weights(folder: str | Path | None = None) -> Path:
             there = ", ".join(entry.name for entry in installed)
             raise WeightsError(
                 f"Several sets of network weights are installed: {there}." if there else "No weights are installed.",
-                "Choose one with --weights." if there else "Import them once: chisep weights import FOLDER.",
+                "Choose one (--weights)." if there else "Import them once (chisep weights import FOLDER).",
             )
         path = chosen[0].folder
     if kind_of(path) == PUBLISHED and not licence_accepted():
         raise WeightsError(
             "The licence of the published checkpoints has not been accepted on this account.",
-            "Read it and accept it once: chisep weights import FOLDER --accept-licence.",
+            "Read it and accept it once (chisep weights import FOLDER --accept-licence).",
         )
     return path
 
@@ -124,7 +124,10 @@ def find_weights(folder: str | Path | None = None) -> Path:
 def kind_of(folder: Path) -> str:
     """`PUBLISHED` or `BUNDLE`, by the files in a folder; `WeightsError` if it is neither."""
     if not folder.is_dir():
-        raise WeightsError(f"There is no folder of weights {folder}.", "Check the path, or see chisep weights list.")
+        raise WeightsError(
+            f"There is no folder of weights {folder}.",
+            "Check the path, or list what is installed (chisep weights list).",
+        )
     if any(folder.glob("*.card.json")):
         return BUNDLE
     if published_files(folder).keys() & PUBLISHED_STEMS.keys():
@@ -162,7 +165,7 @@ def get_weights(name: str) -> InstalledWeights:
     for entry in list_weights():
         if entry.name == name:
             return entry
-    raise WeightsError(f"No weights called {name!r} are installed.", "See chisep weights list.")
+    raise WeightsError(f"No weights called {name!r} are installed.", "List what is installed (chisep weights list).")
 
 
 def import_weights(
@@ -193,7 +196,7 @@ def import_weights(
     if kind == PUBLISHED and not (accept_licence or licence_accepted()):
         raise WeightsError(
             "Published checkpoints are imported only after their licence was accepted.",
-            "Read it (chisep weights import --show-licence), then repeat with --accept-licence.",
+            "Read it (chisep weights import --show-licence), accept it (--accept-licence), and import again.",
         )
     name = name or (PUBLISHED if kind == PUBLISHED else source.resolve().name)
     target = weights_folder() / name

@@ -153,7 +153,7 @@ def separate(
             cancel=cancel,
         )
     else:
-        raise InputError(f"There is no method {options.method!r}.", "Choose another --method.")
+        raise InputError(f"There is no method {options.method!r}.", "Choose another method (--method).")
     facts: dict[str, Any] = dict(maps.parameters)
     facts["warnings"] = list(facts.get("warnings", []))
     if warning := facts.pop("warning", ""):

@@ -204,7 +204,10 @@ class _Run:
         network = self.weights["qsm"]
         taken, given = network.card.inputs[0], network.card.outputs[0]
         if network.card.in_channels != 1 or taken.quantity != "local_field":
-            raise InputError("This QSM network takes more than the field.", "Use --resolution resample with it.")
+            raise InputError(
+                "This QSM network takes more than the field.",
+                "Resample to its voxel size instead (--resolution resample).",
+            )
         native = trained_grid(grid, mask, spacing_mm=None)
         if tilt_deg(native.working) > LARGEST_TILT_DEG:
             raise InputError(
