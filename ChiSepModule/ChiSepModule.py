@@ -4,13 +4,11 @@ import importlib
 import importlib.util
 import sys
 from pathlib import Path
-from typing import Annotated
 
 import slicer
 import vtk
 from slicer.i18n import tr as _
 from slicer.i18n import translate
-from slicer.parameterNodeWrapper import Choice, Decimals, WithinRange, parameterNodeWrapper
 from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModule,
     ScriptedLoadableModuleLogic,
@@ -47,12 +45,13 @@ _makePackageImportable()
 from ChiSepExtension.errors import InputError  # noqa: E402
 from ChiSepExtension.mrml import sample  # noqa: E402
 from ChiSepExtension.mrml.loading import gather_echoes, load_folder  # noqa: E402
-from ChiSepExtension.mrml.maps import PRESETS, SURVEY  # noqa: E402
+from ChiSepExtension.mrml.maps import SURVEY  # noqa: E402
 from ChiSepExtension.mrml.parameters import options_of, reset_parameters  # noqa: E402
 from ChiSepExtension.mrml.separation import SeparationJob  # noqa: E402
 from ChiSepExtension.notice import RESEARCH_USE  # noqa: E402
-from ChiSepExtension.options import METHODS  # noqa: E402
 from ChiSepExtension.progress import NEVER, silent  # noqa: E402
+from ChiSepExtension.ui.parameter_node import ChiSepModuleParameterNode  # noqa: E402
+from ChiSepExtension.ui.self_test import SelfTest  # noqa: E402
 
 
 class ChiSepModule(ScriptedLoadableModule):
@@ -90,57 +89,6 @@ def registerSampleData():
         thumbnailFileName=str(Path(__file__).parent / "Resources" / "Icons" / "ChiSepModule.png"),
         customDownloader=lambda _source: [sample.add_simulated_head(slicer.mrmlScene).magnitude],
     )
-
-
-@parameterNodeWrapper
-class ChiSepModuleParameterNode:
-    """
-    magnitude - sequence of the magnitude echoes.
-    phase - sequence of the phase echoes, in the numbers that the file stored.
-    echoTimes - in milliseconds, separated by commas.
-    fieldStrength - B0 in tesla.
-    maskVolume - brain mask as a volume (above zero is brain); none has one made.
-    maskSegmentation - brain mask as a segmentation, all its segments together.
-    r2Map - measured R2 in 1/s, on the grid of the magnitude.
-    method - how the sources are separated.
-    drAutomatic - take the published relaxometric constant of the method.
-    drPara, drDia - relaxometric constants in 1/s/ppm.
-    r2primeFallback - what stands in for R2' where no R2 was measured.
-    invertPhase - negate the phase before the run.
-    device - where networks run.
-    weights - folder of network weights; empty takes the installed ones.
-    chiPara, chiDia, chiTotal - susceptibility maps in ppm.
-    r2star, r2prime - relaxation rates in 1/s.
-    localField - local field in ppm.
-    brainMask - where the maps are defined.
-    preset - display windows: Survey or Lesion.
-    style - overlay on the magnitude, or grey.
-    """
-
-    magnitude: slicer.vtkMRMLSequenceNode
-    phase: slicer.vtkMRMLSequenceNode
-    echoTimes: str
-    fieldStrength: Annotated[float, WithinRange(0.1, 25.0), Decimals(3)] = 3.0
-    maskVolume: slicer.vtkMRMLScalarVolumeNode
-    maskSegmentation: slicer.vtkMRMLSegmentationNode
-    r2Map: slicer.vtkMRMLScalarVolumeNode
-    method: Annotated[str, Choice(list(METHODS))] = "closed-form"
-    drAutomatic: bool = True
-    drPara: Annotated[float, WithinRange(1.0, 2000.0), Decimals(1)] = 137.0
-    drDia: Annotated[float, WithinRange(1.0, 2000.0), Decimals(1)] = 137.0
-    r2primeFallback: Annotated[str, Choice(["constant-r2", "scaled-r2star"])] = "constant-r2"
-    invertPhase: bool = False
-    device: Annotated[str, Choice(["auto", "cpu", "cuda", "mps"])] = "auto"
-    weights: str
-    chiPara: slicer.vtkMRMLScalarVolumeNode
-    chiDia: slicer.vtkMRMLScalarVolumeNode
-    chiTotal: slicer.vtkMRMLScalarVolumeNode
-    r2star: slicer.vtkMRMLScalarVolumeNode
-    r2prime: slicer.vtkMRMLScalarVolumeNode
-    localField: slicer.vtkMRMLScalarVolumeNode
-    brainMask: slicer.vtkMRMLLabelMapVolumeNode
-    preset: Annotated[str, Choice(list(PRESETS))] = SURVEY
-    style: Annotated[str, Choice(["overlay", "grey"])] = "overlay"
 
 
 class ChiSepModuleLogic(ScriptedLoadableModuleLogic):
@@ -359,41 +307,15 @@ class ChiSepModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.addObserver(parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self.panel.update)
 
 
-class ChiSepModuleTest(ScriptedLoadableModuleTest):
+class ChiSepModuleTest(SelfTest, ScriptedLoadableModuleTest):
     """Runs the whole way on a small simulated head; without network, about 10 s."""
 
     def setUp(self):
         slicer.mrmlScene.Clear(0)
+        self.makeLogic = ChiSepModuleLogic
 
     def runTest(self):
-        for name in ("test_maps_and_second_run", "test_errors"):
+        for name in self.NAMES:
             self.setUp()
             getattr(self, name)()
             self.delayDisplay(f"{name} passed", 50)
-
-    def test_maps_and_second_run(self):
-        """Maps lie on the input grid, carry their unit and belong together; a second run fills the same nodes."""
-        scan = sample.add_simulated_head(slicer.mrmlScene, spacing_mm=4.0)
-        logic = ChiSepModuleLogic()
-        maps = logic.process(scan.magnitude, scan.phase)
-        echo = scan.magnitude.GetNthDataNode(0)
-        for key in ("chi_para", "chi_dia", "chi_total"):
-            self.assertEqual(maps.nodes[key].GetImageData().GetDimensions(), echo.GetImageData().GetDimensions())
-            self.assertEqual(maps.nodes[key].GetOrigin(), echo.GetOrigin())
-            self.assertEqual(maps.nodes[key].GetVoxelValueUnits().GetCodeValue(), "[ppm]")
-        para, dia, total = (slicer.util.arrayFromVolume(maps.nodes[k]) for k in ("chi_para", "chi_dia", "chi_total"))
-        self.assertGreaterEqual(min(para.min(), dia.min()), 0)
-        self.assertLess(abs(total - (para - dia)).max(), 1e-6)
-        self.assertGreater(para.max(), 0.02)
-        before = slicer.mrmlScene.GetNumberOfNodes()
-        again = logic.process(scan.magnitude, scan.phase)
-        self.assertEqual([n.GetID() for n in maps.nodes.values()], [n.GetID() for n in again.nodes.values()])
-        self.assertEqual(slicer.mrmlScene.GetNumberOfNodes(), before)
-
-    def test_errors(self):
-        """A wrong number of echo times is told, with what to do."""
-        scan = sample.add_simulated_head(slicer.mrmlScene, spacing_mm=4.0)
-        with self.assertRaises(InputError) as caught:
-            ChiSepModuleLogic().process(scan.magnitude, scan.phase, echoTimes=[0.004, 0.008])
-        self.assertIn("echo times", caught.exception.message)
-        self.assertTrue(caught.exception.remedy)

@@ -1,0 +1,61 @@
+"""The choices of the panel as they are kept in the scene."""
+
+# No `from __future__ import annotations`: the wrapper reads the annotations as types.
+from typing import Annotated
+
+import slicer
+from slicer.parameterNodeWrapper import Choice, Decimals, WithinRange, parameterNodeWrapper
+
+from ..mrml.maps import PRESETS, SURVEY
+from ..options import METHODS
+
+
+@parameterNodeWrapper
+class ChiSepModuleParameterNode:
+    """
+    magnitude - sequence of the magnitude echoes.
+    phase - sequence of the phase echoes, in the numbers that the file stored.
+    echoTimes - in milliseconds, separated by commas.
+    fieldStrength - B0 in tesla.
+    maskVolume - brain mask as a volume (above zero is brain); none has one made.
+    maskSegmentation - brain mask as a segmentation, all its segments together.
+    r2Map - measured R2 in 1/s, on the grid of the magnitude.
+    method - how the sources are separated.
+    drAutomatic - take the published relaxometric constant of the method.
+    drPara, drDia - relaxometric constants in 1/s/ppm.
+    r2primeFallback - what stands in for R2' where no R2 was measured.
+    invertPhase - negate the phase before the run.
+    device - where networks run.
+    weights - folder of network weights; empty takes the installed ones.
+    chiPara, chiDia, chiTotal - susceptibility maps in ppm.
+    r2star, r2prime - relaxation rates in 1/s.
+    localField - local field in ppm.
+    brainMask - where the maps are defined.
+    preset - display windows: Survey or Lesion.
+    style - overlay on the magnitude, or grey.
+    """
+
+    magnitude: slicer.vtkMRMLSequenceNode
+    phase: slicer.vtkMRMLSequenceNode
+    echoTimes: str
+    fieldStrength: Annotated[float, WithinRange(0.1, 25.0), Decimals(3)] = 3.0
+    maskVolume: slicer.vtkMRMLScalarVolumeNode
+    maskSegmentation: slicer.vtkMRMLSegmentationNode
+    r2Map: slicer.vtkMRMLScalarVolumeNode
+    method: Annotated[str, Choice(list(METHODS))] = "closed-form"
+    drAutomatic: bool = True
+    drPara: Annotated[float, WithinRange(1.0, 2000.0), Decimals(1)] = 137.0
+    drDia: Annotated[float, WithinRange(1.0, 2000.0), Decimals(1)] = 137.0
+    r2primeFallback: Annotated[str, Choice(["constant-r2", "scaled-r2star"])] = "constant-r2"
+    invertPhase: bool = False
+    device: Annotated[str, Choice(["auto", "cpu", "cuda", "mps"])] = "auto"
+    weights: str
+    chiPara: slicer.vtkMRMLScalarVolumeNode
+    chiDia: slicer.vtkMRMLScalarVolumeNode
+    chiTotal: slicer.vtkMRMLScalarVolumeNode
+    r2star: slicer.vtkMRMLScalarVolumeNode
+    r2prime: slicer.vtkMRMLScalarVolumeNode
+    localField: slicer.vtkMRMLScalarVolumeNode
+    brainMask: slicer.vtkMRMLLabelMapVolumeNode
+    preset: Annotated[str, Choice(list(PRESETS))] = SURVEY
+    style: Annotated[str, Choice(["overlay", "grey"])] = "overlay"
