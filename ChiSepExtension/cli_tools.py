@@ -177,6 +177,14 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
     train.add_argument("--seed", type=int, default=0)
     train.add_argument("--spacing", type=float, default=1.0, metavar="MM")
     train.add_argument("--device", default="auto")
+    train.add_argument("--layout", choices=["joint", "published"], default="joint", help="inputs of the network")
+    train.add_argument(
+        "--relaxation", choices=["r2prime", "r2star"], default="r2prime", help="what the joint sepnet takes"
+    )
+    train.add_argument("--networks", type=Path, metavar="DIR", help="bundle with the QSM network of the chain")
+    train.add_argument("--start-from", type=Path, metavar="DIR", help="bundle with a network to start from")
+    train.add_argument("--heads-folder", type=Path, metavar="DIR", help="keep simulated heads here, for several runs")
+    train.add_argument("--validate-every", type=int, default=500, metavar="STEPS")
     train.add_argument("--no-resume", action="store_true", help="start anew")
     train.set_defaults(handler=_train)
 
@@ -199,6 +207,12 @@ def _train(parsed: argparse.Namespace, cancel: CancelToken) -> int:
             batch=parsed.batch,
             seed=parsed.seed,
             spacing_mm=parsed.spacing,
+            layout=parsed.layout,
+            relaxation=parsed.relaxation,
+            networks=parsed.networks,
+            start_from=parsed.start_from,
+            heads_folder=parsed.heads_folder,
+            validate_every=parsed.validate_every,
             device=parsed.device,
             resume=not parsed.no_resume,
             progress=progress,

@@ -42,6 +42,15 @@ def load_bundle(folder: str | Path) -> NetworkSet:
     return NetworkSet(folder.name, networks)
 
 
+def load_state(folder: str | Path, role: str) -> dict[str, torch.Tensor]:
+    """State dictionary of a bundle's network, float32, as `save_bundle` was given it; for further training."""
+    from safetensors.torch import load_file
+
+    load_bundle(folder)  # checks sums and shapes
+    state = load_file(str(Path(folder) / f"{role}{WEIGHTS_SUFFIX}"))
+    return {key: value.float() for key, value in state.items()}
+
+
 def save_bundle(
     folder: str | Path, card: ModelCard, state: dict[str, torch.Tensor], dtype: torch.dtype = torch.float16
 ) -> ModelCard:

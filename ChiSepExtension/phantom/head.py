@@ -28,6 +28,9 @@ MARKER_RADII = (3.6, 4.4, 3.2)
 
 _POINTS_PER_SLAB = 400_000
 
+#: Spread of a tissue's R2 between seeds, relative to that of its susceptibilities.
+_R2_SHARE = 0.6
+
 
 @dataclass(eq=False)
 class Head:
@@ -146,7 +149,7 @@ def make_head(
     texture
         Relative standard deviation of the smooth variation within tissues.
     value_spread
-        Relative standard deviation of each tissue's mean between seeds.
+        Relative standard deviation of each tissue's susceptibilities between seeds; of its R2, 0.6 times that.
     partial_volume
         Standard deviation in voxels of the blur that stands for partial volume in the brain; 0 for hard edges.
 
@@ -224,14 +227,15 @@ def _paint_marker(labels: np.ndarray, brain: np.ndarray, anatomy: AnatomyModel, 
 
 
 def _tissue_maps(labels: np.ndarray, generator: np.random.Generator, spread: float) -> dict[str, np.ndarray]:
-    factor = 1 + spread * np.clip(generator.standard_normal((2, 256)), -2.5, 2.5)
+    factor = 1 + spread * np.clip(generator.standard_normal((3, 256)), -2.5, 2.5)
     r2 = np.zeros(256)
     for label, tissue in TISSUES.items():
         r2[int(label)] = 1000 / tissue.t2_ms
     tables = {
         "chi_para": lookup("chi_para_ppb") / 1000 * factor[0],
         "chi_dia": lookup("chi_dia_ppb") / 1000 * factor[1],
-        "r2_hz": r2,
+        # T2 is known better than susceptibility.
+        "r2_hz": r2 * (1 + _R2_SHARE * (factor[2] - 1)),
         "t1_s": lookup("t1_ms") / 1000,
         "proton_density": lookup("proton_density"),
     }

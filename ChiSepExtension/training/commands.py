@@ -28,6 +28,11 @@ def train_command(
     batch: int = 2,
     seed: int = 0,
     spacing_mm: float = 1.0,
+    layout: str = "joint",
+    relaxation: str = "r2prime",
+    networks: str | Path | None = None,
+    start_from: str | Path | None = None,
+    heads_folder: str | Path | None = None,
     anatomy: str | Path | None = None,
     maps: str | Path | None = None,
     dr_hz_per_ppm: float = 137.0,
@@ -57,6 +62,14 @@ def train_command(
         Of weights, batches and training heads.
     spacing_mm
         Voxel size of the heads. The pipeline feeds 1 mm; larger voxels are for trials.
+    layout, relaxation
+        Inputs of the network (`cards.template`).
+    networks
+        Bundle with the QSM network whose output the separation of the published layout takes.
+    start_from
+        Bundle with a network of the same role, layout and width to start from.
+    heads_folder
+        Where simulated heads are kept; by default ``heads`` in the output. Runs that share it simulate a head once.
     anatomy
         Folder of whole-head label maps instead of procedural heads (`heads.label_map_heads`).
     maps, dr_hz_per_ppm
@@ -83,18 +96,22 @@ def train_command(
     require_package("torch")
     require_package("safetensors")
     from ..networks.inference import choose_device
+    from .beginning import read_beginning
     from .cards import template
+    from .chain import copy_others, with_networks
     from .export import export_bundle
     from .heads import HeadSource, label_map_heads, label_map_names, procedural_heads, split_seeds
     from .loop import train
     from .own_data import OwnHeads
     from .pairs import PreparedHead, fill_statistics, prepare_head
     from .schedule import Schedule
+    from .stored_heads import StoredHeads
 
     output = Path(output)
     if anatomy is not None and maps is not None:
         raise InputError("Both label maps and maps of one's own were given.", "Give one of them.")
-    card = template(role, width)
+    card = template(role, width, layout=layout, relaxation=relaxation)
+    beginning = None if start_from is None else read_beginning(start_from, card)
     schedule = Schedule(steps, patch=patch, batch=batch, seed=seed, validate_every=validate_every)
     chosen = choose_device(device)
     source: HeadSource
@@ -109,15 +126,17 @@ def train_command(
     else:
         source, label, data = procedural_heads(spacing_mm), f"procedural {spacing_mm:g} mm", "Procedural heads."
     training_seeds, held_out_seeds = split_seeds(seed, heads, held_out)
+    folder = output / HEADS_FOLDER if heads_folder is None else Path(heads_folder)
+    if maps is None:
+        source = StoredHeads(source, folder, label)
+    source, label = with_networks(source, label, card, networks, str(chosen))
 
     every = [(s, False) for s in training_seeds] + [(s, True) for s in held_out_seeds]
     prepared: list[PreparedHead] = []
     for n, (number, is_held_out) in enumerate(every):
         cancel.check()
         share = part(progress, 0.3 * n / len(every), 0.3 * (n + 1) / len(every))
-        head = prepare_head(
-            number, source, card, output / HEADS_FOLDER, bar=is_held_out, label=label, progress=share, cancel=cancel
-        )
+        head = prepare_head(number, source, card, folder, bar=is_held_out, label=label, progress=share, cancel=cancel)
         prepared.append(head)
     training, validation = prepared[: len(training_seeds)], prepared[len(training_seeds) :]
     card = fill_statistics(card, training[:_HEADS_FOR_STATISTICS])
@@ -127,6 +146,7 @@ def train_command(
         validation,
         output,
         schedule,
+        start_from=beginning,
         device=str(chosen),
         resume=resume,
         progress=part(progress, 0.3, 0.99),
@@ -136,5 +156,7 @@ def train_command(
     export_bundle(
         bundle, card, checkpoint, schedule, training, validation, data=data, spacing_mm=spacing_mm, device=chosen
     )
+    if networks is not None:
+        copy_others(networks, bundle, card.role)
     progress(1.0, "Network exported")
     return bundle

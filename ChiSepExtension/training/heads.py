@@ -34,11 +34,21 @@ LARGEST_RUN_SEED = (FIRST_HELD_OUT_SEED - FIRST_TRAINING_SEED) // HEADS_PER_RUN 
 #: Noise of phase grows as magnitude decays; the echo whose decay stands for all of a train of 5 to 29 ms.
 _NOISE_ECHO_S = 0.02
 
+#: First echo of the same train, and the signal below which a voxel is bone or air to a mask; water has 1.
+_FIRST_ECHO_S = 0.005
+_DARK = 0.25
+
+#: Width of the blur that makes the wandering of a mask's edge.
+_ROUGHNESS_MM = 6.0
+
 #: Voxels kept around the mask.
 _MARGIN = 8
 
 #: The last n-th part of the label maps is held out: of 18 the last 4.
 _HELD_OUT_SHARE = 4
+
+#: Of the training heads from label maps every n-th is procedural instead.
+_PROCEDURAL_EVERY = 9
 
 
 @dataclass(frozen=True)
@@ -47,7 +57,8 @@ class Recipe:
 
     ``stated_dr`` is the one constant that a user would divide R2' by: the mean of both true ones, up to 5 % off.
     ``background`` is "removed" (field of the whole head through V-SHARP) or "residual" (own field, plus a harmonic
-    field of sources beyond the mask).
+    field of sources beyond the mask). The mask's edge lies ``mask_depth_mm`` inside the brain's, negative outside,
+    and wanders by ``mask_roughness_mm``.
     """
 
     seed: int
@@ -67,7 +78,8 @@ class Recipe:
     r2_bias: float
     background: str
     residual_ppb: float
-    erosion_mm: float
+    mask_depth_mm: float
+    mask_roughness_mm: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,13 +140,14 @@ def draw_recipe(seed: int, spacing_mm: float = 1.0, shape: tuple[int, int, int] 
         value_spread=0.15,
         partial_volume=generator.uniform(0.35, 0.6),
         tilt_deg=tuple(float(a) for a in angles),
-        field_noise_ppb=generator.uniform(0.5, 2.0),
-        r2star_noise_hz=generator.uniform(0.3, 1.5),
-        r2_noise_hz=generator.uniform(0.3, 1.2),
+        field_noise_ppb=generator.uniform(0.4, 2.5),
+        r2star_noise_hz=generator.uniform(0.3, 2.0),
+        r2_noise_hz=generator.uniform(0.3, 1.5),
         r2_bias=generator.uniform(-0.08, 0.08),
         background="removed" if generator.random() < 0.5 else "residual",
         residual_ppb=generator.uniform(0.3, 2.0),
-        erosion_mm=generator.uniform(0.0, 2.5),
+        mask_depth_mm=generator.uniform(-0.5, 2.5),
+        mask_roughness_mm=generator.uniform(0.0, 1.0),
     )
 
 
@@ -150,7 +163,8 @@ def procedural_heads(spacing_mm: float = 1.0, shape: tuple[int, int, int] | None
 def label_map_heads(folder: str | Path, spacing_mm: float = 1.0) -> HeadSource:
     """Heads from a folder of whole-head label maps; the last quarter by name serves held-out seeds only.
 
-    Training heads are turned, scaled, warped and flipped by their seed; held-out ones are taken as they are.
+    Every ninth training head is procedural, so that a network does not learn one way of drawing anatomy. The others
+    are turned, scaled, warped and flipped by their seed; held-out ones are taken as they are.
 
     Raises
     ------
@@ -161,10 +175,13 @@ def label_map_heads(folder: str | Path, spacing_mm: float = 1.0) -> HeadSource:
     if len(files) < 2:
         raise InputError(f"{folder} holds {len(files)} label maps (*.nii.gz).", "Training and validation need two.")
     held = max(1, len(files) // _HELD_OUT_SHARE)
+    others = procedural_heads(spacing_mm)
 
     def source(seed: int, *, progress: Progress = silent, cancel: CancelToken = NEVER) -> TrainingMaps:
         from ..phantom.label_maps import LabelMapAnatomy
 
+        if seed < FIRST_HELD_OUT_SEED and seed % _PROCEDURAL_EVERY == 0:
+            return others(seed, progress=progress, cancel=cancel)
         if seed >= FIRST_HELD_OUT_SEED:
             path, options = files[len(files) - held + (seed - FIRST_HELD_OUT_SEED) % held], {}
         else:
@@ -253,21 +270,34 @@ def _local_field(
 ) -> tuple[np.ndarray, np.ndarray]:
     white = generator.standard_normal(noise.shape, dtype=np.float32)
     error = np.float32(recipe.field_noise_ppb * 1e-3) * noise * white
+    mask = _imperfect_mask(recipe, head, generator)
     if recipe.background == "removed":
         whole, _ = head_fields(head, cancel=cancel)
         total = whole - shim(whole, head.brain_mask, head.grid, 2) + error
-        local = remove_background(total, head.brain_mask, head.grid, method="vsharp", cancel=cancel)
+        local = remove_background(total, mask, head.grid, method="vsharp", cancel=cancel)
         return local.field_ppm, local.mask
-    mask = head.brain_mask
-    if recipe.erosion_mm >= recipe.spacing_mm:
-        depth = ndimage.distance_transform_edt(mask, sampling=head.grid.spacing_mm)
-        eroded = depth > recipe.erosion_mm
-        mask = eroded if eroded.any() else mask
     own = np.where(head.brain_mask, head.chi_para - head.chi_dia, np.float32(0))
     cancel.check()
     field_ppm = dipole_field(own, head.grid) + error
     field_ppm += _residual(mask, head.grid, generator) * np.float32(recipe.residual_ppb * 1e-3)
     return np.where(mask, field_ppm, 0).astype(np.float32), mask
+
+
+def _imperfect_mask(recipe: Recipe, head: Head, generator: np.random.Generator) -> np.ndarray:
+    """What a mask made from magnitudes may look like: too small or too large by a wandering depth, but with signal."""
+    spacing = head.grid.spacing_mm
+    depth = ndimage.distance_transform_edt(head.brain_mask, sampling=spacing)
+    depth -= ndimage.distance_transform_edt(~head.brain_mask, sampling=spacing)
+    sigma = [_ROUGHNESS_MM / d for d in spacing]
+    wander = ndimage.gaussian_filter(generator.standard_normal(depth.shape, dtype=np.float32), sigma)
+    wander *= np.float32(recipe.mask_roughness_mm / wander.std())
+    bright = head.proton_density * np.exp(-np.float32(_FIRST_ECHO_S) * head.r2star_hz) > _DARK
+    mask = (depth - wander > recipe.mask_depth_mm) & bright
+    parts, _ = ndimage.label(mask)
+    sizes = np.bincount(parts.ravel())
+    if len(sizes) < 2:
+        return head.brain_mask
+    return ndimage.binary_fill_holes(parts == 1 + int(np.argmax(sizes[1:])))
 
 
 def _residual(mask: np.ndarray, grid: Grid, generator: np.random.Generator) -> np.ndarray:

@@ -22,6 +22,7 @@ from ..networks.precision import fast_dtype
 from ..networks.unet import UNet3d
 from ..progress import NEVER, CancelToken, Progress, silent
 from .average import Average
+from .beginning import Beginning
 from .checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from .curves import Log
 from .losses import masked_loss
@@ -43,6 +44,7 @@ def train(
     folder: Path,
     schedule: Schedule,
     *,
+    start_from: Beginning | None = None,
     device: str = "auto",
     resume: bool = True,
     progress: Progress = silent,
@@ -56,6 +58,8 @@ def train(
         With statistics (`pairs.fill_statistics`).
     folder
         For ``checkpoint.pt``, ``log.csv`` and ``curves.png``.
+    start_from
+        A trained network to start from, instead of random weights.
     resume
         Go on from the folder's checkpoint if there is one; otherwise start again.
 
@@ -70,7 +74,7 @@ def train(
     InputError
         If the checkpoint belongs to other settings.
     """
-    run = _Run(card, heads, held_out, folder, schedule, device)
+    run = _Run(card, heads, held_out, folder, schedule, device, start_from)
     run.start(read_checkpoint(folder, run.identity) if resume else None)
     try:
         run.go(progress, cancel)
@@ -91,6 +95,7 @@ class _Run:
         folder: Path,
         schedule: Schedule,
         device: str,
+        beginning: Beginning | None = None,
     ) -> None:
         self.card, self.held_out, self.folder, self.schedule = card, held_out, folder, schedule
         self.device = choose_device(device)
@@ -100,6 +105,9 @@ class _Run:
             "card": card.to_json(),
             "heads": [head.seed for head in heads],
         }
+        self.beginning = beginning
+        if beginning is not None:
+            self.identity["start_from"] = beginning.sha256
         self.layout = torch.contiguous_format if self.device.type == "mps" else torch.channels_last_3d
         self.dtype = autocast_dtype(self.device, schedule.patch)
         self.step, self.seconds = 0, 0.0
@@ -110,6 +118,8 @@ class _Run:
             model = UNet3d(self.card.in_channels, self.card.out_channels, self.card.base_width)
             torch.nn.init.normal_(model.out.conv.weight, std=_OUTPUT_SPREAD)
             torch.nn.init.zeros_(model.out.conv.bias)
+        if self.beginning is not None:
+            model.load_state_dict(self.beginning.state, strict=False)
         if checkpoint is not None:
             model.load_state_dict(checkpoint.model)
         self.model = model.to(self.device, memory_format=self.layout).train()

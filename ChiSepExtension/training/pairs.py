@@ -33,7 +33,7 @@ _SMALLEST_SHARE = 0.1
 _TRIES = 12
 
 #: Raised when the content of prepared heads changes, so that older files are made again.
-_VERSION = 1
+_VERSION = 2
 
 #: The strong conventional bar: total variation and R2' without its noise.
 BAR = Base("total_variation", {}, r2prime_smoothing_voxels=0.5)
