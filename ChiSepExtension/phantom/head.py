@@ -120,6 +120,7 @@ def make_head(
     anatomy: AnatomyModel | None = None,
     seed: int = 0,
     lesions: int = 24,
+    lesion_spread: float = 0.2,
     dr_para: float = DEFAULT_DR,
     dr_dia: float = DEFAULT_DR,
     texture: float = 0.06,
@@ -144,6 +145,8 @@ def make_head(
         Same seed, same head.
     lesions
         Number of MS lesions; 0 for a healthy head.
+    lesion_spread
+        Relative range of the values of each lesion type (`ms_lesions.make_lesions`).
     dr_para, dr_dia
         Relaxivities in Hz/ppm: R2' = dr_para·chi_para + dr_dia·chi_dia.
     texture
@@ -169,7 +172,9 @@ def make_head(
         )
     _paint_marker(labels, brain, anatomy, grid)
     progress(0.6, "Lesions and veins")
-    drawn = make_lesions(anatomy, np.random.default_rng([seed, 2]), lesions) if lesions else []
+    drawn = (
+        make_lesions(anatomy, np.random.default_rng([seed, 2]), lesions, spread=lesion_spread) if lesions else []
+    )
     surface = {} if procedural else {"cortical": 0, "sinuses": False}
     vessels = make_veins(anatomy, np.random.default_rng([seed, 3]), **surface)
     vessels += [lesion.vein() for lesion in drawn if lesion.central_vein]

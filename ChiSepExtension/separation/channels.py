@@ -73,7 +73,7 @@ class Channels:
         """The base of a correction, (χpara, χdia) in ppm on the working grid, not clipped."""
         chi = self.map(base.inversion, base.parameters)
         if base.r2prime_smoothing_voxels > 0:
-            r2prime_ppm = _smoothed(r2prime_ppm, self.mask, base.r2prime_smoothing_voxels)
+            r2prime_ppm = smoothed(r2prime_ppm, self.mask, base.r2prime_smoothing_voxels)
         return (r2prime_ppm + chi) / 2, (r2prime_ppm - chi) / 2
 
 
@@ -93,7 +93,7 @@ def _renormalised(given: Normalised, wanted: Channel, mask: np.ndarray) -> np.nd
     return np.where(mask, values, 0).astype(np.float32)
 
 
-def _smoothed(array: np.ndarray, mask: np.ndarray, sigma: float) -> np.ndarray:
+def smoothed(array: np.ndarray, mask: np.ndarray, sigma: float) -> np.ndarray:
     """Gaussian average over the voxels of the mask only."""
     weight = ndimage.gaussian_filter(mask.astype(np.float32), sigma)
     total = ndimage.gaussian_filter(np.where(mask, array, 0).astype(np.float32), sigma)

@@ -34,6 +34,10 @@ LARGEST_RUN_SEED = (FIRST_HELD_OUT_SEED - FIRST_TRAINING_SEED) // HEADS_PER_RUN 
 #: Noise of phase grows as magnitude decays; the echo whose decay stands for all of a train of 5 to 29 ms.
 _NOISE_ECHO_S = 0.02
 
+#: Share of heads whose field goes through the pipeline's own background removal; the others stand for local fields
+#: made elsewhere.
+_REMOVED_SHARE = 0.7
+
 #: First echo of the same train, and the signal below which a voxel is bone or air to a mask; water has 1.
 _FIRST_ECHO_S = 0.005
 _DARK = 0.25
@@ -144,7 +148,7 @@ def draw_recipe(seed: int, spacing_mm: float = 1.0, shape: tuple[int, int, int] 
         r2star_noise_hz=generator.uniform(0.3, 2.0),
         r2_noise_hz=generator.uniform(0.3, 1.5),
         r2_bias=generator.uniform(-0.08, 0.08),
-        background="removed" if generator.random() < 0.5 else "residual",
+        background="removed" if generator.random() < _REMOVED_SHARE else "residual",
         residual_ppb=generator.uniform(0.3, 2.0),
         mask_depth_mm=generator.uniform(-0.5, 2.5),
         mask_roughness_mm=generator.uniform(0.0, 1.0),
@@ -174,7 +178,7 @@ def label_map_heads(folder: str | Path, spacing_mm: float = 1.0) -> HeadSource:
     files = _label_maps(folder)
     if len(files) < 2:
         raise InputError(f"{folder} holds {len(files)} label maps (*.nii.gz).", "Training and validation need two.")
-    held = max(1, len(files) // _HELD_OUT_SHARE)
+    held = held_out_label_maps(folder)
     others = procedural_heads(spacing_mm)
 
     def source(seed: int, *, progress: Progress = silent, cancel: CancelToken = NEVER) -> TrainingMaps:
@@ -183,10 +187,10 @@ def label_map_heads(folder: str | Path, spacing_mm: float = 1.0) -> HeadSource:
         if seed < FIRST_HELD_OUT_SEED and seed % _PROCEDURAL_EVERY == 0:
             return others(seed, progress=progress, cancel=cancel)
         if seed >= FIRST_HELD_OUT_SEED:
-            path, options = files[len(files) - held + (seed - FIRST_HELD_OUT_SEED) % held], {}
+            path, options = held[(seed - FIRST_HELD_OUT_SEED) % len(held)], {}
         else:
             flip = bool(np.random.default_rng([seed, 42]).random() < 0.5)
-            path = files[seed % (len(files) - held)]
+            path = files[seed % (len(files) - len(held))]
             options = {"rotation_deg": 10.0, "scale": 0.08, "warp_mm": 4.0, "flip": flip}
         anatomy = LabelMapAnatomy.read(path, seed=seed, **options)
         made = simulate(draw_recipe(seed, spacing_mm), anatomy, progress=progress, cancel=cancel)
@@ -194,6 +198,12 @@ def label_map_heads(folder: str | Path, spacing_mm: float = 1.0) -> HeadSource:
         return made
 
     return source
+
+
+def held_out_label_maps(folder: str | Path) -> list[Path]:
+    """The label maps of a folder that no network is trained on: the last quarter by name, at least one."""
+    files = _label_maps(folder)
+    return files[len(files) - max(1, len(files) // _HELD_OUT_SHARE) :]
 
 
 def label_map_names(folder: str | Path) -> str:
@@ -274,7 +284,8 @@ def _local_field(
     if recipe.background == "removed":
         whole, _ = head_fields(head, cancel=cancel)
         total = whole - shim(whole, head.brain_mask, head.grid, 2) + error
-        local = remove_background(total, mask, head.grid, method="vsharp", cancel=cancel)
+        # As the pipeline does it: what is left at low spatial frequencies differs much without deconvolution.
+        local = remove_background(total, mask, head.grid, method="vsharp", deconvolve=False, cancel=cancel)
         return local.field_ppm, local.mask
     own = np.where(head.brain_mask, head.chi_para - head.chi_dia, np.float32(0))
     cancel.check()
