@@ -1,0 +1,217 @@
+"""From the headers of a folder to scans: what was acquired together, whatever series and order the files are in."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from .dicom_headers import ImageHeader
+from .dicom_image_type import DISTORTION_CORRECTED
+from .dicom_stack import Problem, Volume, build_volume, clusters, same_echo, same_plane, split_repeats
+
+#: Volumes of one scan begin within this time: echoes of a multi-slice scan differ by a repetition time, repeated scans
+#: by the minute that a scan lasts.
+SAME_SCAN_S = 10.0
+
+
+@dataclass
+class Draft:
+    """Volumes that belong to one scan, one per part and echo; ``left`` are other reconstructions of the same."""
+
+    volumes: list[Volume]
+    left: list[Volume] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    computed: str | None = None
+
+
+def sort_images(images: Sequence[ImageHeader]) -> tuple[list[Draft], list[str]]:
+    """Group images into scans, independent of their order. Returns the scans and remarks for the user."""
+    remarks: list[str] = []
+    ordered = sorted(images, key=_order)
+    kept = _without_copies(ordered, remarks)
+    drafts = [_computed(group) for group in _by(kept, lambda i: (i.series_uid, i.computed)) if group[0].computed]
+    acquired = [image for image in kept if not image.computed]
+    _assume_magnitude(acquired, remarks)
+    _spread_kind_of_echo(acquired)
+    for group in _by(acquired, lambda i: (i.study_uid, i.spin_echo)):
+        drafts += _scans(group)
+    return sorted(drafts, key=_draft_order), remarks
+
+
+def _scans(images: list[ImageHeader]) -> list[Draft]:
+    """Scans among the acquired images of one study and kind of echo."""
+    volumes: list[tuple[Volume, Problem | None]] = []
+    for group in _by(images, lambda i: (i.series_uid, i.part, i.variant)):
+        for plane in clusters(group, same_plane):
+            in_plane = [group[n] for n in plane]
+            for echo in clusters([image.echo_time_s for image in in_plane], same_echo):
+                repeats, problem = split_repeats([in_plane[n] for n in echo])
+                volumes += [(build_volume(repeat) if _apart(repeat) else Volume(repeat), problem) for repeat in repeats]
+    drafts: list[Draft] = []
+    for space in clusters([v for v, _ in volumes], lambda a, b: _same_space(a.first, b.first)):
+        for run in _runs([volumes[n] for n in space]):
+            drafts += _choose(run)
+    return drafts
+
+
+def _runs(volumes: list[tuple[Volume, Problem | None]]) -> list[list[tuple[Volume, Problem | None]]]:
+    """Volumes grouped by when they were acquired; without times, a second one of the same kind begins a new run."""
+    runs: list[list[tuple[Volume, Problem | None]]] = []
+
+    def order(item):
+        volume = item[0]
+        time = volume.acquisition_time_s
+        return (time is None, time or 0.0, volume.first.series_number or 0, _kind(volume), volume.first.series_uid)
+
+    for item in sorted(volumes, key=order):
+        time = item[0].acquisition_time_s
+        for run in runs:
+            began = run[0][0].acquisition_time_s
+            if time is None or began is None:
+                if all(_kind(other) != _kind(item[0]) for other, _ in run):
+                    run.append(item)
+                    break
+            elif abs(time - began) <= SAME_SCAN_S:
+                run.append(item)
+                break
+        else:
+            runs.append([item])
+    return runs
+
+
+def _choose(run: list[tuple[Volume, Problem | None]]) -> list[Draft]:
+    """One reconstruction of each part; repetitions that share the time of acquisition become scans of their own."""
+    problems = list({p.message: p for _, p in run if p is not None}.values())
+    by_part: dict[str, dict[tuple, list[Volume]]] = defaultdict(lambda: defaultdict(list))
+    for volume, _ in run:
+        by_part[volume.part][volume.variant].append(volume)
+    chosen, left = [], []
+    corrected: bool | None = None
+    for part in sorted(by_part, key=("phase", "real", "imaginary", "magnitude", "contradictory").index):
+        variants = by_part[part]
+        best = min(variants, key=lambda words: _preference(words, variants[words], corrected))
+        if corrected is None:
+            corrected = bool(DISTORTION_CORRECTED & set(best))
+        elif corrected != bool(DISTORTION_CORRECTED & set(best)) and part != "contradictory":
+            problems.append(
+                Problem(
+                    f"The {part} and the phase differ in distortion correction: their voxels do not match.",
+                    "Export both with or both without distortion correction (better without).",
+                )
+            )
+        chosen += variants[best]
+        left += [volume for words, others in variants.items() if words != best for volume in others]
+    unstated = any(problem.code == "echo-times" for problem in problems)
+    doubled = [group for group in clusters(chosen, _same_kind) if len(group) > 1]
+    if not doubled or unstated:
+        return [Draft(chosen, left, problems)]
+    coils = {chosen[n].first.coil for group in doubled for n in group}
+    if len(coils) > 1 and len(coils) >= max(len(group) for group in doubled):
+        problems.append(
+            Problem(
+                f"The images of {len(coils)} receive coils are stored one by one ({', '.join(sorted(coils)[:4])} …).",
+                "Export the combined images; uncombined coil data cannot be used.",
+            )
+        )
+        return [Draft(chosen, left, problems)]
+    repeats = _by(chosen, lambda v: (v.first.acquisition_number, v.first.temporal_position))
+    if len(repeats) > 1 and all(len(clusters(repeat, _same_kind)) == len(repeat) for repeat in repeats):
+        return [Draft(repeat, list(left), list(problems)) for repeat in repeats]
+    series = _by(chosen, lambda v: v.first.series_uid)
+    if all(len(clusters(one, _same_kind)) == len(one) for one in series) and _each_complete(series):
+        return [Draft(one, list(left), list(problems)) for one in series]
+    twice = chosen[doubled[0][0]]
+    problems.append(
+        Problem(
+            f"There are {len(doubled[0])} versions of the {twice.describe()}, acquired at the same time.",
+            "Give the files of one reconstruction, without the others.",
+        )
+    )
+    return [Draft(chosen, left, problems)]
+
+
+def _each_complete(series: list[list[Volume]]) -> bool:
+    """Whether every series holds a magnitude together with phase or complex parts."""
+    return all({"magnitude", "phase"} <= {v.part for v in one} for one in series)
+
+
+def _preference(words: tuple[str, ...], volumes: list[Volume], corrected: bool | None) -> tuple:
+    """The most echoes, in the same state of distortion correction as the phase, the least processed, first."""
+    distorted = bool(DISTORTION_CORRECTED & set(words))
+    mismatch = distorted if corrected is None else distorted != corrected
+    complete = [volume for volume in volumes if volume.grid is not None]
+    return ("DERIVED" in words, -len(clusters(complete, _same_kind)), mismatch, len(words), words)
+
+
+def _assume_magnitude(images: list[ImageHeader], remarks: list[str]) -> None:
+    """A series in which no image states its part is magnitude; one that is silent among others is contradictory."""
+    for group in _by(images, lambda i: i.series_uid):
+        silent = [image for image in group if image.part is None]
+        if silent and len(silent) == len(group):
+            remarks.append(f"Series {group[0].series_number} does not state its part and was taken as magnitude.")
+        for image in silent:
+            image.part = "magnitude" if len(silent) == len(group) else "contradictory"
+
+
+def _spread_kind_of_echo(images: list[ImageHeader]) -> None:
+    """What a series says of its sequence holds for its images that do not say it."""
+    for group in _by(images, lambda i: i.series_uid):
+        stated = {image.spin_echo for image in group} - {None}
+        if len(stated) == 1:
+            for image in group:
+                image.spin_echo = next(iter(stated))
+
+
+def _without_copies(images: list[ImageHeader], remarks: list[str]) -> list[ImageHeader]:
+    """Leave out images that are there twice: same identifier, place, part and echo."""
+    kept: dict[tuple, ImageHeader] = {}
+    for image in images:
+        key = (image.sop_uid, image.frame, image.position, image.part, image.echo_time_s, image.series_uid)
+        kept.setdefault(key if image.sop_uid else (image.path, image.frame), image)
+    copies = len(images) - len(kept)
+    if copies:
+        remarks.append(f"{copies} images are there more than once (copied files); one of each was used.")
+    return list(kept.values())
+
+
+def _computed(images: list[ImageHeader]) -> Draft:
+    return Draft([Volume(images)], computed=images[0].computed)
+
+
+def _same_space(a: ImageHeader, b: ImageHeader) -> bool:
+    frames = {a.frame_of_reference, b.frame_of_reference} - {""}
+    return len(frames) <= 1 and same_plane(a, b)
+
+
+def _same_kind(a: Volume, b: Volume) -> bool:
+    return a.part == b.part and same_echo(a.echo_time_s, b.echo_time_s)
+
+
+def _kind(volume: Volume) -> tuple:
+    time = volume.echo_time_s
+    return volume.part, volume.variant, None if time is None else round(time / 5e-5), volume.first.echo_number or 0
+
+
+def _apart(images: list[ImageHeader]) -> bool:
+    return len({tuple(round(v, 2) for v in image.position) for image in images}) == len(images)
+
+
+def _by(values: Sequence, key) -> list[list]:
+    groups: dict = defaultdict(list)
+    for value in values:
+        groups[key(value)].append(value)
+    return list(groups.values())
+
+
+def _order(image: ImageHeader) -> tuple:
+    """By content, so that the order of the files does not matter; the path decides between copies only."""
+    number = -1 if image.series_number is None else image.series_number
+    instance = -1 if image.instance_number is None else image.instance_number
+    return number, image.series_uid, instance, image.sop_uid, image.frame or 0, image.position, str(image.path)
+
+
+def _draft_order(draft: Draft) -> tuple:
+    first = draft.volumes[0].first
+    number = min((v.first.series_number for v in draft.volumes if v.first.series_number is not None), default=10**9)
+    return number, draft.computed or "", first.series_uid, first.acquisition_number or 0
