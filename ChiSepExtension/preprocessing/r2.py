@@ -13,10 +13,14 @@ from .epg import echo_train
 #: T2 grid of the dictionary (s): logarithmic, steps of 2.6 %, which matching then interpolates.
 T2_GRID_S = np.geomspace(8e-3, 1.5, 200)
 
-#: Refocusing flip angle over its nominal value; 1.2 matches as 0.8 does, so the grid ends at 1.
+#: Refocusing flip angle over its nominal value for a nominal 180°; 1.2 matches as 0.8 does, so the grid ends at 1.
 B1_GRID = np.linspace(0.6, 1.0, 41)
 
-_CHUNK = 4096
+#: Every so many T2 and B1 steps make the coarse grid that is searched first. With 3 to 16 echoes and noise of 0.2 to
+#: 3 % of S0 the R2 error equals that of a search through the whole dictionary to 0.1 %, in a sixth of the time.
+_COARSE = (5, 5)
+
+_CHUNK = 1 << 15
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +32,7 @@ class R2Fit:
     r2_hz
         1 / T2 in s⁻¹.
     b1
-        Refocusing angle found, as a share of the nominal one (0.6..1; over-flipping looks like under-flipping).
+        Refocusing angle found, as a share of the nominal one (0.6..1 of 180°; over-flipping looks like under-flipping).
     s0
         Signal that full excitation would give at time 0.
     match
@@ -82,7 +86,7 @@ def fit_r2(
     signal = np.stack([np.asarray(echo[mask], np.float32) for echo in magnitude], axis=-1)
     np.nan_to_num(signal, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
     found = np.zeros((4, len(signal)), np.float32)
-    groups = [(slice(None), B1_GRID)] if b1 is None else _b1_groups(np.asarray(b1)[mask])
+    groups = [(slice(None), b1_grid(refocusing_deg))] if b1 is None else _b1_groups(np.asarray(b1)[mask])
     done = 0
     for members, scale in groups:
         trains = np.abs(
@@ -106,25 +110,68 @@ def fit_r2(
     return R2Fit(*(_map(values, mask) for values in found))
 
 
+def b1_grid(refocusing_deg: float) -> np.ndarray:
+    """Shares of the nominal refocusing angle that are told apart: 0.6 to what makes 180°, at most 1.3."""
+    if abs(refocusing_deg - 180) < 1:
+        return B1_GRID
+    return np.linspace(0.6, float(np.clip(180 / refocusing_deg, 0.9, 1.3)), 41)
+
+
 def _match(signal: np.ndarray, trains: np.ndarray, scale: np.ndarray) -> np.ndarray:
     """(4, voxel): R2, B1, S0 and match, the peak over T2 refined by a parabola in log T2."""
     norms = np.linalg.norm(trains, axis=-1)
-    atoms = (trains / norms[..., None]).reshape(-1, trains.shape[-1]).astype(np.float32)
+    atoms = (trains / norms[..., None]).astype(np.float32)
     length = np.maximum(np.linalg.norm(signal, axis=1), 1e-20)
-    score = (signal / length[:, None]) @ atoms.T
-    best = np.argmax(score, axis=1)
-    row, column = np.divmod(best, len(scale))
+    unit = signal / length[:, None]
+    row, column = _best_atom(unit, atoms)
     inner = np.clip(row, 1, len(T2_GRID_S) - 2)
-    voxel = np.arange(len(signal))
-    before, peak, after = (score[voxel, (inner + k) * len(scale) + column] for k in (-1, 0, 1))
+    before, peak, after = (np.einsum("ve,ve->v", unit, atoms[inner + k, column]) for k in (-1, 0, 1))
     bend = before - 2 * peak + after
     shift = np.divide(0.5 * (before - after), bend, out=np.zeros_like(bend), where=bend < -1e-7)
     position = np.where(row == inner, inner + np.clip(shift, -0.5, 0.5), row)
     t2 = np.exp(np.interp(position, np.arange(len(T2_GRID_S)), np.log(T2_GRID_S)))
-    cosine = score[voxel, best]
+    cosine = np.einsum("ve,ve->v", unit, atoms[row, column])
     s0 = cosine * length / norms[row, column]
     empty = length <= 1e-20
     return np.where(empty, 0, np.stack([1 / t2, scale[column], s0, cosine]))
+
+
+def _best_atom(unit: np.ndarray, atoms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Row (T2) and column (B1) of the atom nearest to each voxel: a coarse grid first, then the window around it.
+
+    The window moves as long as its best atom lies on its border, so that a ridge along which T2 and B1 trade is
+    followed to its top.
+    """
+    rows, columns, echoes = atoms.shape
+    coarse = [np.unique(np.append(np.arange(0, n, step), n - 1)) for n, step in zip((rows, columns), _COARSE)]
+    table = atoms[np.ix_(*coarse)].reshape(-1, echoes)
+    first = np.argmax(unit @ table.T, axis=1)
+    row, column = (axis[i] for axis, i in zip(coarse, np.divmod(first, len(coarse[1]))))
+    pending = np.arange(len(unit))
+    for _ in range(8):
+        order = np.lexsort((column[pending], row[pending]))
+        pending = pending[order]
+        key = row[pending] * columns + column[pending]
+        starts = np.flatnonzero(np.diff(key, prepend=-1))
+        moved = []
+        for start, stop in zip(starts, np.append(starts[1:], len(pending))):
+            voxels = pending[start:stop]
+            low = [max(0, int(centre[voxels[0]]) - step) for centre, step in zip((row, column), _COARSE)]
+            high = [
+                min(n, int(centre[voxels[0]]) + step + 1)
+                for centre, step, n in zip((row, column), _COARSE, (rows, columns))
+            ]
+            window = atoms[low[0] : high[0], low[1] : high[1]]
+            best = np.argmax(unit[voxels] @ window.reshape(-1, echoes).T, axis=1)
+            r, c = np.divmod(best, window.shape[1])
+            at_border = ((r == 0) & (low[0] > 0)) | ((r == window.shape[0] - 1) & (high[0] < rows))
+            at_border |= ((c == 0) & (low[1] > 0)) | ((c == window.shape[1] - 1) & (high[1] < columns))
+            row[voxels], column[voxels] = r + low[0], c + low[1]
+            moved.append(voxels[at_border])
+        pending = np.concatenate(moved)
+        if len(pending) == 0:
+            break
+    return row, column
 
 
 def _b1_groups(b1: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
