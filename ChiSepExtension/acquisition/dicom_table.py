@@ -10,16 +10,22 @@ if TYPE_CHECKING:
 
 _HEAD = ("", "series", "what", "echo times (ms)", "geometry", "scanner")
 
+#: A whole examination has some dozens of series; a folder of many is not listed to its end.
+_MOST_ROWS = 40
+
 
 def table(found: Acquisitions) -> str:
     """One row per scan with what is wrong below it, then the other files and what would be used."""
-    rows = [_row(scan) for scan in found.scans]
+    shown = [scan for scan in found.scans if scan.usable or scan.number <= _MOST_ROWS]
+    rows = [_row(scan) for scan in shown]
     widths = [max(len(row[n]) for row in (_HEAD, *rows)) for n in range(len(_HEAD))]
     lines = [_line(_HEAD, widths)] if rows else ["No MR images."]
-    for scan, row in zip(found.scans, rows):
+    for scan, row in zip(shown, rows):
         lines.append(_line(row, widths))
         lines += [f"      ✗ {problem.message} {problem.remedy}".rstrip() for problem in scan.problems]
         lines += [f"      · {remark}" for remark in scan.remarks]
+    if len(shown) < len(found):
+        lines.append(f"… and {len(found) - len(shown)} more that cannot be used.")
     lines += [f"· {remark}" for remark in found.remarks]
     lines += [f"✗ {path.name} cannot be read: {reason}" for path, reason in found.unreadable[:5]]
     if len(found.unreadable) > 5:
