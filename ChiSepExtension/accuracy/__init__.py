@@ -1,0 +1,1 @@
+"""How far every separation method is from known truth, on heads that no network was trained on."""
