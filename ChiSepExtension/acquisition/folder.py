@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -45,6 +47,22 @@ def find_echoes(folder: str | Path) -> EchoFiles:
             "Point to the folder of one of them, or name its files (--magnitude, --phase).",
         )
     return complete[0]
+
+
+def holds_only_dicom(folder: str | Path) -> bool:
+    """Whether a folder holds DICOM files and no NIfTI scan beside them."""
+    folder = Path(folder)
+    return folder.is_dir() and not list_scans(folder) and _first_dicom(folder) is not None
+
+
+def _first_dicom(folder: Path) -> Path | None:
+    """A file below the folder that begins as DICOM files do, whatever its name."""
+    for place, _, names in os.walk(folder):
+        for path in (Path(place) / name for name in sorted(names)):
+            with contextlib.suppress(OSError), path.open("rb") as stream:
+                if stream.read(132)[128:] == b"DICM":
+                    return path
+    return None
 
 
 def list_scans(folder: Path) -> list[EchoFiles]:
@@ -122,10 +140,10 @@ def _nothing_found(folder: Path, scans: list[EchoFiles]) -> tuple[str, str]:
             f"{folder} holds a phase-difference image (a field map), not the phase of every echo.",
             "χ-separation needs magnitude and phase of every echo of a multi-echo GRE.",
         )
-    if any(folder.rglob("*.dcm")):
+    if scans and _first_dicom(folder) is not None:
         return (
-            f"{folder} holds DICOM files; this version reads NIfTI.",
-            "Convert it with dcm2niix (-b y, keep the sidecars) and point to the result.",
+            f"{folder} holds NIfTI images without a complete scan, and DICOM files.",
+            "Read the DICOM files with --dicom, or complete the NIfTI scan.",
         )
     found = [f"{s.name}: {len(s.magnitude)} magnitude, {len(s.phase)} phase" for s in scans]
     seen = f" Found {'; '.join(found)}." if found else ""
