@@ -1,4 +1,4 @@
-"""The commands beside `chisep run`: simulate, train, benchmark, weights, lesions, agree."""
+"""The commands beside `chisep run`: simulate, acquisition, train, benchmark, weights, lesions, agree, dicom-export."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ _TRAINABLE = ("qsmnet", "r2primenet", "sepnet")
 def add_commands(commands: argparse._SubParsersAction) -> None:
     """Add the parsers of all commands in this file."""
     _add_simulate(commands)
+    _add_acquisition(commands)
     _add_weights(commands)
     _add_lesions(commands)
     _add_agree(commands)
+    _add_dicom_export(commands)
     _add_train(commands)
     _add_benchmark(commands)
 
@@ -65,6 +67,22 @@ def _simulate(parsed: argparse.Namespace, cancel: CancelToken) -> int:
     return 0
 
 
+def _add_acquisition(commands: argparse._SubParsersAction) -> None:
+    acquisition = commands.add_parser("acquisition", help="list the scans in a folder of DICOM files, and their faults")
+    acquisition.add_argument("paths", nargs="+", type=Path, metavar="DIR", help="folders or files")
+    acquisition.add_argument("--json", type=Path, metavar="FILE", help="write the list here too")
+    acquisition.set_defaults(handler=_acquisition)
+
+
+def _acquisition(parsed: argparse.Namespace, cancel: CancelToken) -> int:
+    from .acquisition.commands import acquisition_command
+
+    with terminal_progress() as progress:
+        found, status = acquisition_command(parsed.paths, output=parsed.json, progress=progress, cancel=cancel)
+    show(str(found))
+    return status
+
+
 def _add_weights(commands: argparse._SubParsersAction) -> None:
     weights = commands.add_parser("weights", help="list, import, verify or remove network weights")
     weights.add_argument("action", choices=["list", "import", "verify", "remove"])
@@ -88,6 +106,8 @@ def _weights(parsed: argparse.Namespace, cancel: CancelToken) -> int:
         show(f"Folder: {listed['folder']}")
         for entry in listed["weights"]:
             show(f"{entry['name']}: {', '.join(entry['roles'])}; {entry['kind']}; {entry['licence']}")
+        for name in listed["shipped"]:
+            show(f"{name}: comes with the package")
         if not listed["weights"]:
             show("No weights are installed. Import them once: chisep weights import FOLDER")
         return 0
@@ -159,6 +179,43 @@ def _agree(parsed: argparse.Namespace, cancel: CancelToken) -> int:
     return result.exit_code
 
 
+def _add_dicom_export(commands: argparse._SubParsersAction) -> None:
+    export = commands.add_parser("dicom-export", help="write maps, lesion outlines, values and ratings as DICOM")
+    export.add_argument("maps", type=Path, metavar="MAPS", help="folder that chisep run wrote")
+    export.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
+    export.add_argument("--case", default="", help="code of the case, instead of the patient's name and ID")
+    export.add_argument("--lesions", type=Path, metavar="MASK", help="lesion mask, label map or .seg.nrrd")
+    export.add_argument("--table", type=Path, metavar="TABLE.tsv", help="what chisep lesions wrote of these lesions")
+    export.add_argument("--ratings", type=Path, action="append", default=[], metavar="TSV", help="may be repeated")
+    export.add_argument("--source", type=Path, metavar="DIR", help="DICOM images of the scan, for study and position")
+    export.add_argument("--identify", action="store_true", help="name the patient as in the source images")
+    export.add_argument("--outlines", choices=["manual", "semiautomatic"], default="semiautomatic")
+    export.add_argument("--overwrite", action="store_true")
+    export.set_defaults(handler=_dicom_export)
+
+
+def _dicom_export(parsed: argparse.Namespace, cancel: CancelToken) -> int:
+    from .dicom_export.commands import dicom_export_command
+
+    with terminal_progress() as progress:
+        result = dicom_export_command(
+            parsed.maps,
+            parsed.output,
+            case=parsed.case,
+            lesions=parsed.lesions,
+            table=parsed.table,
+            ratings=parsed.ratings,
+            source=parsed.source,
+            identify=parsed.identify,
+            outlines=parsed.outlines,
+            overwrite=parsed.overwrite,
+            progress=progress,
+            cancel=cancel,
+        )
+    show(result.text)
+    return result.exit_code
+
+
 def _add_train(commands: argparse._SubParsersAction) -> None:
     train = commands.add_parser("train", help="train a network on simulated heads (may be stopped and resumed)")
     train.add_argument("role", choices=_TRAINABLE)
@@ -224,16 +281,26 @@ def _train(parsed: argparse.Namespace, cancel: CancelToken) -> int:
 
 def _add_benchmark(commands: argparse._SubParsersAction) -> None:
     benchmark = commands.add_parser("benchmark", help="speed, memory and accuracy beside a reference of the same run")
-    benchmark.add_argument("what", choices=["inference", "separation"])
+    benchmark.add_argument("what", choices=["inference", "separation", "accuracy"])
     benchmark.add_argument("--device", default="cpu")
     benchmark.add_argument("--cases", nargs="+", default=["64"], help="separation: sizes, such as 64 128 head")
     benchmark.add_argument("--json", type=Path, metavar="FILE", help="write the numbers here too")
+    from .accuracy.arguments import add_arguments
+
+    add_arguments(benchmark)
     benchmark.set_defaults(handler=_benchmark)
 
 
 def _benchmark(parsed: argparse.Namespace, cancel: CancelToken) -> int:
     from .volume_io import write_text
 
+    if parsed.what == "accuracy":
+        from .accuracy.arguments import run_parsed
+
+        with terminal_progress() as progress:
+            text = run_parsed(parsed, progress, cancel)
+        show(text)
+        return 0
     with terminal_progress() as progress:
         if parsed.what == "inference":
             from .networks.benchmark import benchmark_inference

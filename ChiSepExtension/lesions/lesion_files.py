@@ -1,4 +1,4 @@
-"""Lesion outlines in files: BIDS label map with its table, and Slicer's segmentation file; identifiers survive both."""
+"""Lesion outlines in files: BIDS label map with its table, Slicer's and DICOM's segmentation; identifiers survive."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def write_lesions(path: str | os.PathLike, lesions: LesionSet) -> tuple[Path, Pa
 
 
 def read_lesions(path: str | os.PathLike, *, grid: Grid | None = None, case: str = "") -> LesionSet:
-    """Lesions of a file: ``.seg.nrrd``, a label map with its table, a label map alone, or a binary mask.
+    """Lesions of a file: ``.seg.nrrd``, DICOM SEG, a label map with its table, a label map alone, or a binary mask.
 
     A mask with one value is taken apart into connected components; of a label map with more, each value is a lesion.
 
@@ -89,7 +89,7 @@ class LabelFile:
     uids, parents
         By label value; empty if the file has none.
     is_cropped
-        True for Slicer's segmentation files, which are stored cropped to what is drawn.
+        True for Slicer's and DICOM's segmentation files, which are stored cropped to what is drawn.
     """
 
     labels: np.ndarray
@@ -122,8 +122,12 @@ class LabelFile:
 
 
 def read_labels(path: str | os.PathLike) -> LabelFile:
-    """Read a mask, a label map or a segmentation as it is stored."""
+    """Read a mask, a label map or a segmentation (``.seg.nrrd`` or DICOM) as it is stored."""
     path = Path(path)
+    if path.suffix.lower() == ".dcm":
+        from ..dicom_export.segmentation_reader import read_dicom_segmentation
+
+        return read_dicom_segmentation(path)
     array, grid = read_volume(path)
     if path.name.endswith(".seg.nrrd"):
         labels, uids, parents = _segments(path, array)
@@ -231,20 +235,20 @@ def _count(fields: dict[str, str]) -> int:
 
 def _paste(labels: np.ndarray, grid: Grid, target: Grid) -> np.ndarray | None:
     """The labels in an array of the target grid, if both are parts of one lattice and all labels fit; else None."""
-    corners = np.array([[0, 0, 0], [n - 1 for n in grid.shape]])
-    placed = target.ras_to_index(grid.index_to_ras(corners))
-    start = np.rint(placed[0]).astype(int)
-    same_lattice = np.abs(placed - (start + corners)).max() < 1e-2 and np.allclose(
-        grid.ijk_to_ras[:3, :3], target.ijk_to_ras[:3, :3], atol=1e-4
-    )
-    if not same_lattice:
+    # From voxel to voxel (x, y, z): whole steps along the axes, exchanged or reversed, if the lattice is the same.
+    step = np.linalg.inv(target.ijk_to_ras) @ grid.ijk_to_ras
+    turn, start = np.rint(step[:3, :3]), np.rint(step[:3, 3])
+    corners = np.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)]) * (np.array(grid.shape[::-1]) - 1)
+    error = corners @ (step[:3, :3] - turn).T + step[:3, 3] - start
+    is_turn = (np.abs(turn).sum(axis=0) == 1).all() and (np.abs(turn).sum(axis=1) == 1).all()
+    if not is_turn or np.abs(error).max() > 1e-2:
         return None
-    inside = tuple(slice(max(0, s), min(n, s + m)) for s, n, m in zip(start, target.shape, labels.shape))
-    own = tuple(slice(t.start - s, t.stop - s) for t, s in zip(inside, start))
-    if (labels > 0).sum() != (labels[own] > 0).sum():
+    z, y, x = np.nonzero(labels)
+    placed = (np.stack([x, y, z], axis=1) @ turn.T + start).astype(int)[:, ::-1]
+    if len(placed) and (placed.min() < 0 or (placed.max(axis=0) >= target.shape).any()):
         return None
     result = np.zeros(target.shape, labels.dtype)
-    result[inside] = labels[own]
+    result[tuple(placed.T)] = labels[z, y, x]
     return result
 
 

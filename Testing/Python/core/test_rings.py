@@ -19,8 +19,19 @@ PACKAGE = REPOSITORY / "ChiSepExtension"
 
 #: What belongs to the application and is absent from a plain Python.
 APPLICATION = {"slicer", "qt", "ctk", "vtk", "vtkmodules", "PySide6", "ScriptedLoadableModule", "DICOMLib", "sitkUtils"}
-#: Third-party packages of the core; all but torch, safetensors and the two of ONNX come with Slicer.
-CORE_PACKAGES = {"numpy", "scipy", "SimpleITK", "pydicom", "PIL", "torch", "safetensors", "onnx", "onnxruntime"}
+#: Third-party packages of the core; all but torch, safetensors, highdicom and the two of ONNX come with Slicer.
+CORE_PACKAGES = {
+    "numpy",
+    "scipy",
+    "SimpleITK",
+    "pydicom",
+    "PIL",
+    "torch",
+    "safetensors",
+    "onnx",
+    "onnxruntime",
+    "highdicom",
+}
 #: Rooms whose modules may import torch when they are imported; everywhere else only functions may.
 TORCH_ROOMS = {"networks", "training"}
 
