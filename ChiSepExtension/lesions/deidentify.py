@@ -6,6 +6,7 @@ upper and lower case, as plain text and as JSON, XML and URL write it; file name
 
 from __future__ import annotations
 
+import base64
 import gzip
 import io
 import json
@@ -29,6 +30,8 @@ from .measure_tables import SHOWN_MAPS, measure_columns
 
 #: Shorter words ("Lee", "12") occur everywhere by chance: they are searched as whole words, and not in pixel data.
 MIN_FREE_LENGTH = 5
+#: In front of text that a scene file holds compressed (base64 of zlib); see `mrml.review_scene`.
+PACKED_MARK = "chisep-packed:"
 #: Packed files inside packed files are opened to this depth.
 MAX_DEPTH = 4
 #: Enough for a NIfTI header with its extensions.
@@ -141,7 +144,7 @@ def _search_bytes(data: bytes, identity: Identity, depth: int) -> set[str]:
     found = identity.kinds_in(_without_voxels(data), is_text=_looks_like_text(data))
     if depth >= MAX_DEPTH:
         return found
-    for name, inner in _unpacked(data):
+    for name, inner in (*_unpacked(data), *_marked(data)):
         found |= identity.kinds_in(name.encode("utf-8", "surrogatepass"))
         found |= _search_bytes(inner, identity, depth + 1)
     return found
@@ -172,6 +175,15 @@ def _unpacked(data: bytes) -> Iterator[tuple[str, bytes]]:
         yield from _dicom_texts(data)
     elif offset := _nifti_offset(data):
         yield "", data[4:offset].replace(b"\0", b" ")
+
+
+def _marked(data: bytes) -> Iterator[tuple[str, bytes]]:
+    """Compressed texts behind our own mark, in whatever file they stand."""
+    for match in re.finditer(re.escape(PACKED_MARK.encode()) + b"([A-Za-z0-9+/]+={0,2})", data):
+        try:
+            yield "", zlib.decompress(base64.b64decode(match[1]))
+        except (ValueError, zlib.error):  # damaged: nothing can be read from it, by anybody
+            continue
 
 
 def _nifti_offset(data: bytes) -> int:

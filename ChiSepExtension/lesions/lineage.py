@@ -65,6 +65,11 @@ class OutlineHistory:
         """Changes that are in force, oldest first."""
         return tuple(undo.event for undo in self._undo)
 
+    @property
+    def next_label(self) -> int:
+        """A label value that no lesion of this case has had yet, and none above it."""
+        return self._next_label
+
     def ancestors(self, uid: str) -> tuple[str, ...]:
         """All lesions that a lesion comes from, nearest first."""
         found: list[str] = []

@@ -21,6 +21,7 @@ _NAMES = (
     ("chi_para", r"desc-paramagnetic\w*_Chimap"),
     ("chi_dia", r"desc-diamagnetic\w*_Chimap"),
     ("mask", r"desc-brain_mask"),
+    ("qsm", r"desc-qsm_Chimap"),
     ("chi_total", r"(^|_)Chimap"),
     ("r2star", r"(^|_)R2starmap"),
     ("r2prime", r"(^|_)R2primemap"),
@@ -93,9 +94,9 @@ def read_maps(
         raise InputError("The mask of the maps is empty.", "Give the mask in which the maps were computed.")
     for name in names:
         if name in _SUSCEPTIBILITY:
-            maps[name] = _in_ppm(name, maps[name], region, chi_unit)
+            maps[name] = in_ppm(name, maps[name], region, chi_unit)
     if "chi_dia" in maps:
-        maps["chi_dia"] = _positive(maps["chi_dia"], region, dia_sign)
+        maps["chi_dia"] = positive(maps["chi_dia"], region, dia_sign)
     return CaseMaps(maps, region, grid, files, "mask" not in files)
 
 
@@ -140,7 +141,8 @@ def _read(path: Path) -> tuple[np.ndarray, Grid]:
     return array.astype(np.float32, copy=False), grid
 
 
-def _in_ppm(name: str, values: np.ndarray, region: np.ndarray, unit: str | None) -> np.ndarray:
+def in_ppm(name: str, values: np.ndarray, region: np.ndarray, unit: str | None) -> np.ndarray:
+    """The susceptibility map in ppm; without a unit told, values that do not look like ppm are an `InputError`."""
     inside = values[region]
     high = float(np.percentile(np.abs(inside[np.isfinite(inside)]), 99)) if np.isfinite(inside).any() else 0.0
     if unit is None and high >= PPM_BELOW:
@@ -152,7 +154,8 @@ def _in_ppm(name: str, values: np.ndarray, region: np.ndarray, unit: str | None)
     return values * np.float32(0.001) if unit == "ppb" else values
 
 
-def _positive(values: np.ndarray, region: np.ndarray, sign: str | None) -> np.ndarray:
+def positive(values: np.ndarray, region: np.ndarray, sign: str | None) -> np.ndarray:
+    """The diamagnetic map as a positive magnitude; a negative one without a sign told is an `InputError`."""
     inside = values[region]
     is_negative = float(np.nanmedian(inside)) < 0
     if is_negative and sign is None:
