@@ -89,10 +89,15 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
     run.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for the results")
     run.add_argument("--prefix", default="", help="before every file name, such as sub-01_")
     run.add_argument("--overwrite", action="store_true", help="replace the files of an earlier run")
-    given = run.add_argument_group("maps you have already, on the grid of the scan")
+    given = run.add_argument_group("maps you have already, on the grid of the scan; a spin echo may have its own")
     given.add_argument("--mask", type=Path, metavar="FILE", help="brain mask")
     given.add_argument("--r2", type=Path, metavar="FILE", help="R2 in 1/s")
     given.add_argument("--r2prime", type=Path, metavar="FILE", help="R2' in 1/s")
+    given.add_argument(
+        "--spin-echo", nargs="+", type=Path, default=[], metavar="PATH", help="multi-echo spin echo: folder or files"
+    )
+    given.add_argument("--spin-echo-times", nargs="+", type=float, metavar="S", help="in seconds; default: sidecars")
+    given.add_argument("--refocusing-angle", type=float, metavar="DEG", help="nominal; default: sidecars")
     given.add_argument("--r2star", type=Path, metavar="FILE", help="R2* in 1/s")
     given.add_argument("--local-field", type=Path, metavar="FILE", help="local field in ppm")
     method = run.add_argument_group("method")
@@ -154,7 +159,7 @@ def _run(parsed: argparse.Namespace, cancel: CancelToken) -> int:
             "local_field_ppm": parsed.local_field,
         }
         given = GivenMaps(**{name: _read_map(path, name, series.grid) for name, path in maps.items() if path})
-        result = run(series, options, given=given, progress=progress, cancel=cancel)
+        result = run(series, options, given=given, spin_echo=_read_spin_echo(parsed), progress=progress, cancel=cancel)
         progress(1.0, "Writing")
         written = write_outputs(parsed.output, series, result, prefix=parsed.prefix, scene=not parsed.no_scene)
     for remark in series.provenance.get("remarks", []):
@@ -163,6 +168,15 @@ def _run(parsed: argparse.Namespace, cancel: CancelToken) -> int:
         show(f"Warning: {warning}")
     show(f"{len(written)} files in {parsed.output}")
     return 0
+
+
+def _read_spin_echo(parsed: argparse.Namespace):
+    if not parsed.spin_echo:
+        return None
+    from .acquisition.spin_echo import read_spin_echo
+
+    source = parsed.spin_echo[0] if len(parsed.spin_echo) == 1 else parsed.spin_echo
+    return read_spin_echo(source, echo_times=parsed.spin_echo_times, refocusing_deg=parsed.refocusing_angle)
 
 
 def _options(parsed: argparse.Namespace) -> Options:

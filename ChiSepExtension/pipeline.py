@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .acquisition.gradient_echo import GradientEchoSeries
+from .acquisition.spin_echo import SpinEchoSeries
 from .errors import InputError
 from .geometry import to_closest_ras
 from .given_maps import GivenMaps
@@ -18,7 +19,7 @@ from .provenance import array_sha256, software_versions, utc_now
 from .quality.checks import check_phase_sign, check_slices
 from .result import Result
 from .run_state import RunState
-from .stages import find_brain, measure_field, measure_relaxation, separate_sources
+from .stages import find_brain, measure_field, measure_r2, measure_relaxation, separate_sources
 
 
 def run(
@@ -26,6 +27,7 @@ def run(
     options: Options | None = None,
     *,
     given: GivenMaps | None = None,
+    spin_echo: SpinEchoSeries | None = None,
     progress: Progress = silent,
     cancel: CancelToken = NEVER,
 ) -> Result:
@@ -39,6 +41,8 @@ def run(
         Choices of method and stages.
     given
         Maps that need not be computed: brain mask, R2 or R2′, R2*, local field.
+    spin_echo
+        A multi-echo spin echo of the same head on a grid of its own, for a measured R2.
     progress, cancel
         ``progress(fraction, message)``; ``cancel.cancel()`` from another thread ends the run with `Cancelled`.
 
@@ -55,13 +59,17 @@ def run(
     options = (options or Options()).validate()
     given = (given or GivenMaps()).validate(series.grid)
     series.validate()
-    if options.needs_measured_r2prime and given.r2_hz is None and given.r2prime_hz is None:
+    measured = given.r2_hz is not None or given.r2prime_hz is not None
+    if spin_echo is not None and measured:
+        raise InputError("A spin echo and a map of R2 or R2′ were both given.", "Give one of them.")
+    if options.needs_measured_r2prime and spin_echo is None and not measured:
         raise InputError(
-            "χ-sepnet-R2′ needs a measured R2 or R2′ map and none was given.",
-            "Give an R2 or R2′ map (--r2, --r2prime), or choose χ-sepnet-R2* (--method sepnet-r2star).",
+            "χ-sepnet-R2′ needs a measured R2 or R2′ and none was given.",
+            "Give an R2 or R2′ map or a spin echo (--r2, --r2prime, --spin-echo), or choose χ-sepnet-R2* "
+            "(--method sepnet-r2star).",
         )
     try:
-        return _run(series, options, given, RunState(progress, cancel))
+        return _run(series, options, given, spin_echo, RunState(progress, cancel))
     except MemoryError as error:
         from .errors import MemoryLimitError
 
@@ -71,9 +79,15 @@ def run(
         ) from error
 
 
-def _run(series: GradientEchoSeries, options: Options, given: GivenMaps, state: RunState) -> Result:
+def _run(
+    series: GradientEchoSeries,
+    options: Options,
+    given: GivenMaps,
+    spin_echo: SpinEchoSeries | None,
+    state: RunState,
+) -> Result:
     started, began = utc_now(), time.perf_counter()
-    inputs = _describe_inputs(series, given)
+    inputs = _describe_inputs(series, given, spin_echo)
     source_grid = series.grid
     if options.invert_phase:
         series = replace(series, phase=-series.phase)
@@ -87,6 +101,10 @@ def _run(series: GradientEchoSeries, options: Options, given: GivenMaps, state: 
         )
     brain = find_brain(series, given, state)
     total_field_hz, local_field_ppm, mask = measure_field(series, brain, options, given, state)
+    r2_hz = None
+    if spin_echo is not None:
+        r2_hz = measure_r2(spin_echo, series, brain, state)
+        given = replace(given, r2_hz=r2_hz)
     r2star_hz, r2prime_hz = measure_relaxation(series, mask, options, given, state)
     state.check(check_slices(series), check_phase_sign(local_field_ppm, r2star_hz, mask, series.grid))
     sources, qsm = separate_sources(series, local_field_ppm, r2star_hz, r2prime_hz, mask, options, state)
@@ -101,6 +119,7 @@ def _run(series: GradientEchoSeries, options: Options, given: GivenMaps, state: 
         "chi_dia": sources.chi_dia,
         "r2star_hz": r2star_hz,
         "r2prime_hz": r2prime_hz,
+        "r2_hz": None if r2_hz is None else np.where(mask, r2_hz, 0),
         "local_field_ppm": local_field_ppm,
         "mask": mask,
         "qsm": qsm,
@@ -121,7 +140,7 @@ def _run(series: GradientEchoSeries, options: Options, given: GivenMaps, state: 
     return Result(**turned, grid=source_grid, provenance=provenance)
 
 
-def _describe_inputs(series: GradientEchoSeries, given: GivenMaps) -> dict[str, Any]:
+def _describe_inputs(series: GradientEchoSeries, given: GivenMaps, spin_echo: SpinEchoSeries | None) -> dict[str, Any]:
     turn = to_closest_ras(series.grid)
     described = {
         "echo_times_s": [round(float(t), 7) for t in series.echo_times_s],
@@ -133,4 +152,12 @@ def _describe_inputs(series: GradientEchoSeries, given: GivenMaps) -> dict[str, 
         "phase_sha256": array_sha256(series.phase),
         "given_maps_sha256": {name: array_sha256(array) for name, array in given.named().items()},
     }
+    if spin_echo is not None:
+        described["spin_echo"] = {
+            "echo_times_s": [round(float(t), 7) for t in spin_echo.echo_times_s],
+            "refocusing_deg": spin_echo.refocusing_deg,
+            "grid": spin_echo.grid.describe(),
+            "magnitude_sha256": array_sha256(spin_echo.magnitude),
+            **spin_echo.provenance,
+        }
     return {**described, **series.provenance}

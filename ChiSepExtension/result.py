@@ -32,6 +32,7 @@ MAP_KINDS: tuple[MapKind, ...] = (
     MapKind("chi_total", "Chimap", "ppm", "Total susceptibility, chi_para - chi_dia"),
     MapKind("qsm", "desc-qsm_Chimap", "ppm", "Total susceptibility by dipole inversion, input of the separation"),
     MapKind("r2star_hz", "R2starmap", "1/s", "Effective transverse relaxation rate R2*"),
+    MapKind("r2_hz", "R2map", "1/s", "Transverse relaxation rate R2, from the spin echo"),
     MapKind("r2prime_hz", "R2primemap", "1/s", "Reversible transverse relaxation rate R2'"),
     MapKind("local_field_ppm", "desc-local_fieldmap", "ppm", "Local field, background removed"),
     MapKind("total_field_hz", "desc-total_fieldmap", "Hz", "Total field, fitted to the unwrapped phase"),
@@ -45,7 +46,7 @@ class Result:
 
     ``chi_para``, ``chi_dia`` and ``chi_total`` in ppm, ``chi_dia`` as a positive magnitude;
     ``chi_total = chi_para - chi_dia``. ``mask`` is where they are defined (the brain mask after background removal);
-    outside it every map is 0. ``qsm`` and ``total_field_hz`` are None where a run did not make them.
+    outside it every map is 0. ``qsm``, ``total_field_hz`` and ``r2_hz`` are None where a run did not make them.
     """
 
     chi_para: np.ndarray
@@ -57,6 +58,7 @@ class Result:
     grid: Grid
     qsm: np.ndarray | None = None
     total_field_hz: np.ndarray | None = None
+    r2_hz: np.ndarray | None = None
     brain_mask: np.ndarray | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
 

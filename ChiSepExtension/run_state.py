@@ -14,7 +14,8 @@ STAGE_SHARES = {
     "mask": (0.00, 0.08),
     "field": (0.08, 0.40),
     "background": (0.40, 0.52),
-    "relaxation": (0.52, 0.58),
+    "r2": (0.52, 0.56),
+    "relaxation": (0.56, 0.58),
     "inversion": (0.58, 0.85),
     "separation": (0.85, 1.00),
 }

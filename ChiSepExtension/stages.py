@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from .acquisition.gradient_echo import GradientEchoSeries
+from .acquisition.spin_echo import SpinEchoSeries
 from .dipole import field_hz_per_ppm
 from .errors import InputError
 from .given_maps import GivenMaps
@@ -123,6 +124,17 @@ def _background_choices(options: Options) -> dict[str, Any]:
     # Without deconvolution: on a simulated head (1.5 mm, computed mask, 94 % of the brain kept) the error well inside
     # was 45 % against 115 % with it, which spreads what is wrong at the mask's edge over the brain.
     return {"largest_radius_mm": options.vsharp_max_radius_mm, "deconvolve": False}
+
+
+def measure_r2(spin_echo: SpinEchoSeries, series: GradientEchoSeries, brain: np.ndarray, state: RunState) -> np.ndarray:
+    """R2 in s⁻¹ on the grid of ``series``."""
+    from .preprocessing.spin_echo import r2_from_spin_echo
+
+    with state.stage("r2", "R2 from the spin echo") as report:
+        found = r2_from_spin_echo(spin_echo, series, brain, progress=report, cancel=state.cancel)
+        state.facts["r2"] = found.facts
+        state.warnings.extend(found.warnings)
+    return found.r2_hz
 
 
 def measure_relaxation(
