@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import slicer
+import vtk
 
 from ..errors import InputError
 from ..lesions.deidentify import Identity
@@ -167,7 +167,7 @@ def export_read(
         measures=measures,
         measures_about=about,
         ratings=[RatingTable.of([review.reading], {review.case: lesions})],
-        provenance={**provenance(review), "SlicerVersion": _slicer_version(), "Lock": vars(lock)},
+        provenance={**provenance(review), "VTKVersion": vtk.vtkVersion.GetVTKVersion(), "Lock": vars(lock)},
         identity=identity,
         consensus=consensus,
         maps=exported,
@@ -214,8 +214,3 @@ def _lock_content(review: LesionReview) -> dict[str, Any] | None:
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path.name} is no usable lock: {error}", "Restore it from a copy.") from error
     return content
-
-
-def _slicer_version() -> str:
-    application = getattr(slicer, "app", None)
-    return str(getattr(application, "applicationVersion", "")) or "n/a"
