@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError, WeightsError
-from ..networks.weight_store import PUBLISHED, SHIPPED, kind_of, list_weights
+from ..networks.weight_store import PUBLISHED, kind_of, list_weights, shipped_weights
 from ..options import Options
 from ..progress import NEVER, CancelToken, Progress, silent
 from ..separation.channels import smoothed
@@ -138,9 +138,8 @@ def find_networks(folders: list[Path] | None = None) -> list[NetworkMethod]:
     Published weights are there only if the user installed them and accepted their licence.
     """
     found: list[NetworkMethod] = []
-    shipped = [path.parent for path in sorted(SHIPPED.glob("*/separation.card.json"))]
     installed = [entry.folder for entry in list_weights() if entry.licence_accepted]
-    for folder in [*shipped, *installed, *(folders or [])]:
+    for folder in [*shipped_weights(), *installed, *(folders or [])]:
         found += _pipelines(Path(folder))
     return found
 

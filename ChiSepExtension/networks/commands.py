@@ -9,9 +9,10 @@ from . import weight_store
 
 
 def weights_list() -> dict[str, Any]:
-    """The store's folder and the sets installed in it."""
+    """The store's folder, the sets installed in it, and the names of those that come with the package."""
     entries = [entry.to_dict() for entry in weight_store.list_weights()]
-    return {"folder": str(weight_store.weights_folder()), "weights": entries}
+    shipped = [folder.name for folder in weight_store.shipped_weights()]
+    return {"folder": str(weight_store.weights_folder()), "weights": entries, "shipped": shipped}
 
 
 def weights_import(

@@ -81,7 +81,7 @@ def weights_folder() -> Path:
     return cache / "chisep" / "weights"
 
 
-def find_weights(folder: str | Path | None = None) -> Path:
+def find_weights(folder: str | Path | None = None, *, method: str = "") -> Path:
     """The folder of weights to run with.
 
     Parameters
@@ -89,20 +89,22 @@ def find_weights(folder: str | Path | None = None) -> Path:
     folder
         The user's choice: a folder of checkpoints or a bundle, or the name of an installed or shipped set. None takes
         the only installed set, the published one among several, or what is shipped if nothing is installed.
+    method
+        For which the weights are: of the shipped sets the one of that name is taken.
 
     Raises
     ------
     WeightsError
         If there is none, the choice is not clear, or the licence of published weights has not been accepted.
     """
-    shipped = sorted(path.parent for path in SHIPPED.glob("*/separation.card.json"))
+    shipped = shipped_weights()
     if folder is not None:
         path = Path(folder).expanduser()
         if not path.is_dir() and _is_name(str(folder)):
             named = [root / str(folder) for root in (weights_folder(), SHIPPED)]
             path = next((each for each in named if each.is_dir()), path)
     elif shipped and not list_weights():
-        path = shipped[-1]
+        path = next((each for each in shipped if each.name == method), shipped[-1])
     else:
         installed = list_weights()
         chosen = installed if len(installed) == 1 else [entry for entry in installed if entry.kind == PUBLISHED]
@@ -119,6 +121,11 @@ def find_weights(folder: str | Path | None = None) -> Path:
             "Read it and accept it once (chisep weights import FOLDER --accept-licence).",
         )
     return path
+
+
+def shipped_weights() -> list[Path]:
+    """Folders of the bundles that come with the package, by name."""
+    return sorted(path.parent for path in SHIPPED.glob("*/separation.card.json"))
 
 
 def kind_of(folder: Path) -> str:

@@ -142,7 +142,7 @@ def separate(
             local_field_ppm,
             mask,
             grid,
-            find_weights(options.weights),
+            find_weights(options.weights, method=options.method),
             r2prime_hz=r2prime_hz if measured else None,
             r2star_hz=None if measured else r2star_hz,
             dr_hz_per_ppm=options.dr_para,

@@ -61,9 +61,15 @@ def export_bundle(
             "heads": len(heads),
             "seeds": [heads[0].seed, heads[-1].seed],
             "held_out_seeds": [held_out[0].seed, held_out[-1].seed],
+            "label_maps": _label_maps(heads),
+            "held_out_label_maps": _label_maps(held_out),
             "voxel_mm": spacing_mm,
         },
-        "schedule": {**asdict(schedule), "steps_done": checkpoint.step},
+        "schedule": {
+            **asdict(schedule),
+            "steps_done": checkpoint.step,
+            "started_from_sha256": checkpoint.identity.get("start_from", ""),
+        },
         "hardware": {
             "device": device_name(device),
             "torch": str(torch.__version__),
@@ -90,6 +96,11 @@ def device_name(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return processor_name() if device.type == "cpu" else str(device)
+
+
+def _label_maps(heads: list[PreparedHead]) -> list[str]:
+    """Files that heads were made from, each once; procedural heads have none."""
+    return sorted({str(head.provenance["label_map"]) for head in heads if head.provenance.get("label_map")})
 
 
 def _rounded(row: dict[str, float], prefix: str) -> dict[str, float]:

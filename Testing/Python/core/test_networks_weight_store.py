@@ -58,7 +58,7 @@ def published(tmp_path):
 
 
 def test_nothing_installed(store):
-    assert commands.weights_list() == {"folder": str(store), "weights": []}
+    assert commands.weights_list() == {"folder": str(store), "weights": [], "shipped": []}
     with pytest.raises(WeightsError, match="No weights are installed"):
         weight_store.find_weights()
 
@@ -172,6 +172,14 @@ def test_shipped_bundle_is_used_until_something_is_installed(bundle, store, tmp_
     commands.weights_import(bundle)
     assert weight_store.find_weights() == store / "own-net"
     assert weight_store.find_weights("simulated-1") == tmp_path / "shipped" / "simulated-1"
+
+
+def test_shipped_bundle_of_the_methods_name_is_taken(bundle, tmp_path):
+    for name in ("sepnet-r2prime", "sepnet-r2star"):
+        shutil.copytree(bundle, tmp_path / "shipped" / name)
+        assert weight_store.find_weights(method=name).name == name
+    assert weight_store.find_weights(method="sepnet-r2prime").name == "sepnet-r2prime"
+    assert commands.weights_list()["shipped"] == ["sepnet-r2prime", "sepnet-r2star"]
 
 
 def test_folder_without_weights_says_what_belongs_there(tmp_path):

@@ -78,5 +78,6 @@ def test_networks_run_from_the_users_own_files_and_their_hashes_are_kept(head, t
 
 def test_networks_without_weights_say_how_to_get_them(head, tmp_path, monkeypatch):
     monkeypatch.setenv("CHISEP_WEIGHTS", str(tmp_path / "empty"))
+    monkeypatch.setattr("ChiSepExtension.networks.weight_store.SHIPPED", tmp_path / "nothing")
     with pytest.raises(WeightsError, match="chisep weights import"):
         run(head.scan(), Options(method="sepnet-r2star"), given=head.given())
