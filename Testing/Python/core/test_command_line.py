@@ -62,8 +62,9 @@ def output(scan, tmp_path_factory) -> Path:
 
 
 def test_every_planned_file_is_there_and_nothing_else(output):
-    planned = {path.name for path in planned_files(output, "sub-01_")} - {"sub-01_scene.mrb"}
-    assert {path.name for path in output.iterdir()} == planned
+    # No scene was asked for, and no spin echo was given from which R2 is measured.
+    left_out = {f"sub-01_{name}" for name in ("scene.mrb", "R2map.nii.gz", "R2map.json")}
+    assert {path.name for path in output.iterdir()} == {p.name for p in planned_files(output, "sub-01_")} - left_out
 
 
 def test_maps_lie_on_the_grid_of_the_input_with_units_beside_them(output):
