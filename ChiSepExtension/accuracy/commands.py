@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..progress import NEVER, CancelToken, Progress, silent
 from ..volume_io import write_text
-from .benchmark import QUICK, Settings, run_benchmark
+from .benchmark import QUICK, Row, Settings, run_benchmark
 from .picture import draw_methods
 from .report import to_json, to_markdown
 
@@ -60,6 +60,11 @@ def accuracy_command(
     settings = replace(QUICK if quick else Settings(), device=device, **given)
     output = Path(output)
     rows = run_benchmark(settings, output, anatomy=anatomy, weights=weights, progress=progress, cancel=cancel)
+    return write_results(rows, output)
+
+
+def write_results(rows: list[Row], output: Path) -> str:
+    """Write tables, numbers and pictures of rows; returns the tables."""
     text = to_markdown(rows)
     write_text(output / "accuracy.md", text)
     write_text(output / "accuracy.json", json.dumps(to_json(rows), indent=1, ensure_ascii=False) + "\n")

@@ -12,13 +12,13 @@ from ..quality.slices import font
 from ..volume_io import atomic_path
 from .benchmark import Row
 
-#: Title, key of the cut, displayed span in ppb, colours.
+#: Title (the built-in font has no χ), key of the cut, displayed span in ppb, colours.
 _ROWS = (
-    ("χpara", "para_axial", (0.0, 120.0), "gray"),
-    ("χdia", "dia_axial", (0.0, 60.0), "gray"),
-    ("χpara, coronal", "para_coronal", (0.0, 120.0), "gray"),
-    ("error of χpara", "para_axial", (-30.0, 30.0), "diverging"),
-    ("error of χdia", "dia_axial", (-30.0, 30.0), "diverging"),
+    ("chi-para", "para_axial", (0.0, 120.0), "gray"),
+    ("chi-dia", "dia_axial", (0.0, 60.0), "gray"),
+    ("chi-para, coronal", "para_coronal", (0.0, 120.0), "gray"),
+    ("error of chi-para", "para_axial", (-30.0, 30.0), "diverging"),
+    ("error of chi-dia", "dia_axial", (-30.0, 30.0), "diverging"),
 )
 _HEIGHT, _MARGIN, _LEFT, _TOP = 210, 6, 118, 40
 
@@ -29,18 +29,19 @@ def draw_methods(rows: list[Row], cuts: Path, path: Path) -> Path:
     contents = [dict(np.load(cuts / row.cuts, allow_pickle=False)) for row in rows]
     z, y, x = contents[0]["spacing"]
     tiles = [[_tile(column, n, contents, how, (z, y, x)) for n, column in enumerate(columns)] for how in _ROWS]
-    width = _LEFT + sum(tile.width + _MARGIN for tile in tiles[0])
+    widest = [max(line[n].width for line in tiles) for n in range(len(columns))]
+    width = _LEFT + sum(column + _MARGIN for column in widest)
     page = Image.new("RGB", (width, _TOP + sum(line[0].height + _MARGIN for line in tiles) + 24), "black")
     draw = ImageDraw.Draw(page)
     top = _TOP
     for line, (name, _, (low, high), _) in zip(tiles, _ROWS):
         left = _LEFT
         draw.text((6, top + 6), f"{name}\n{low:g} … {high:g} ppb", fill="white", font=font(13))
-        for tile, (title, _) in zip(line, columns):
-            page.paste(tile, (left, top))
+        for tile, column, (title, _) in zip(line, widest, columns):
+            page.paste(tile, (left + (column - tile.width) // 2, top))
             if top == _TOP:
                 draw.text((left, 4), _wrapped(title), fill="white", font=font(13))
-            left += tile.width + _MARGIN
+            left += column + _MARGIN
         top += line[0].height + _MARGIN
     about = f"{rows[0].head}, regime ({rows[0].regime}), {rows[0].stage}. Simulated head. Research use only."
     draw.text((6, top), about, fill=(255, 210, 90), font=font(13))

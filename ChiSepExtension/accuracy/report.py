@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from .aims import aims
 from .benchmark import Row
 from .regimes import REGIMES
 from .summary import SOURCES, agreement, methods_of, summarise
@@ -21,7 +22,9 @@ relative to the strongest conventional method of the same table.
 
 def to_json(rows: list[Row]) -> dict[str, Any]:
     """Summary, agreement of the two network pipelines, and every row."""
-    return _finite({"summary": summarise(rows), "agreement": agreements(rows), "rows": [row.to_dict() for row in rows]})
+    every = [row.to_dict() for row in rows]
+    reached = [vars(aim) for aim in aims(rows)]
+    return _finite({"summary": summarise(rows), "agreement": agreements(rows), "aims": reached, "rows": every})
 
 
 def agreements(rows: list[Row]) -> dict[str, Any]:
@@ -64,7 +67,14 @@ def to_markdown(rows: list[Row]) -> str:
                     + [f"{_number(100 * low)}–{_number(100 * high)}"]
                 )
         text += _table(["regime, stage", "R2′", "R2*", "same", "%", "95 % (Wilson)"], table)
+    text += _aims(rows)
     return "\n".join(text) + "\n"
+
+
+def _aims(rows: list[Row]) -> list[str]:
+    judged = {True: "yes", False: "no", None: "not measured"}
+    table = [[a.where, a.what, _number(a.reached, 2), f"{a.wanted:g}", judged[a.met]] for a in aims(rows)]
+    return ["", "## Aims", "", *_table(["regime, stage", "what", "reached", "aim", "met"], table)] if table else []
 
 
 def _cases(rows: list[Row]) -> list[str]:

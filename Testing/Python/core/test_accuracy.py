@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from ChiSepExtension.accuracy import benchmark
+from ChiSepExtension.accuracy.aims import aims, missed
 from ChiSepExtension.accuracy.benchmark import QUICK, check_no_leak, run_benchmark
 from ChiSepExtension.accuracy.cases import load_case
 from ChiSepExtension.accuracy.commands import accuracy_command
@@ -19,6 +20,7 @@ from ChiSepExtension.accuracy.methods import NetworkMethod, Workbench
 from ChiSepExtension.accuracy.regimes import FIRST_SEED, draw_conditions
 from ChiSepExtension.accuracy.scores import score
 from ChiSepExtension.accuracy.summary import agreement, strongest
+from ChiSepExtension.cli import main
 from ChiSepExtension.errors import InputError
 from ChiSepExtension.training import heads
 
@@ -159,6 +161,43 @@ def test_agreement_counts_lesions_that_both_methods_measured():
         [row("x", {1: "iso/hypo", 2: "rim/hypo", 3: "iso/iso"}), row("y", {1: "iso/hypo", 2: "iso/hypo"})], "x", "y"
     )
     assert (found["same"], found["lesions"]) == (1, 2)
+
+
+def _row(method, source_nrmse, category="iso/hypo", lesions=260):
+    """A row of regime (a) whose scores are all given by one number."""
+    source = {"nrmse": source_nrmse, "nrmse_core": 1.0, "nrmse_detrended": 1.0, "bias_ppb": 0.0}
+    scores = {
+        **{name: dict(source) for name in ("chi_para", "chi_dia", "chi_total")},
+        "regions": {"white matter": {"chi_para": -6.0, "chi_dia": 4.0}},
+        "streaks": {"near_sources_ppb": source_nrmse},
+    }
+    lesion = {key: 0.0 for key in ("bias_para_ppb", "bias_dia_ppb", "mae_para_ppb", "mae_dia_ppb")}
+    lesion |= {"rim_core_ppb": math.nan, "rim_recovery": math.nan, "rim": False, "diameter_mm": 5.0}
+    lesion |= {"category": category, "true_category": "iso/hypo"}
+    found = [{"number": n, **lesion} for n in range(lesions)]
+    return benchmark.Row("17", "a", "isolated", method, 1.0, scores, found)
+
+
+def test_aims_compare_with_the_strongest_conventional_method_and_count_lesions():
+    """20 of 50 % is 0.4 of the conventional; 30 of 20 % is 1.5; -6 ppb is more than 5; no category is the same."""
+    rows = [_row("closed form", 50.0), _row("χ-sepnet-R2′ (x)", 20.0), _row("χ-sepnet-R2* (x)", 30.0, "rim/hypo")]
+    found = {aim.what: aim for aim in aims(rows)}
+    assert found["NRMSE of chi_para, R2′ to strongest conventional"].met
+    assert found["NRMSE of chi_dia, R2* to R2′"].reached == pytest.approx(1.5)
+    assert found["largest bias of chi_para in white matter and nuclei, ppb"].met is False
+    assert found["category of R2′ and R2* the same, of 260 lesions"].reached == 0
+    assert found["rims of 8 mm and more found at 5 % false rims"].met is None  # there was none to find
+    assert len(missed(rows)) == 4 and "1.5" in missed(rows)[1]
+
+
+def test_few_lesions_do_not_decide_the_agreement():
+    rows = [_row("χ-sepnet-R2′ (x)", 20.0, lesions=20), _row("χ-sepnet-R2* (x)", 20.0, lesions=20)]
+    assert next(aim for aim in aims(rows) if "category" in aim.what).met is None
+
+
+def test_output_folder_is_asked_for(capsys):
+    assert main(["benchmark", "accuracy"]) != 0
+    assert "--output" in capsys.readouterr().err
 
 
 def test_strongest_conventional_method_is_never_a_network(rows):
