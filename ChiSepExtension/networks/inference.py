@@ -1,8 +1,8 @@
 """The inference engine: runs networks on whole heads, exactly, and within the memory that is there.
 
 A plan is made from what the device has free; a plan that fails for memory is followed by the next smaller one, at
-last on the CPU. All plans give the same map (`forward`); only the number type may differ, and a reduced one is used
-only after it was compared with float32 on a block of the same data.
+last on the CPU. All plans give the same map (`forward`); only the number type and the device may differ, and each is
+used only after it was compared with float32 on the CPU, on a block of the same data.
 """
 
 from __future__ import annotations
@@ -53,6 +53,7 @@ class RunReport:
     box: tuple[int, int, int]
     seconds: float
     cost: Cost
+    #: Of the fastest type that was tried: the one that ran, or the one that did not pass.
     precision_check: PrecisionCheck | None
     refused: tuple[str, ...]
 
@@ -67,7 +68,7 @@ def choose_device(name: str = "auto") -> torch.device:
     """
     if name == "auto":
         if torch.cuda.is_available():
-            return torch.device("cuda", torch.cuda.current_device())
+            return _numbered(torch.device("cuda"))
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     remedy = "Choose auto or cpu, or look at the list of devices."
     try:
@@ -81,6 +82,13 @@ def choose_device(name: str = "auto") -> torch.device:
     }
     if not here.get(device.type, False):
         raise InputError(f"This computer, or its PyTorch, has no device {name!r}.", remedy)
+    return _numbered(device)
+
+
+def _numbered(device: torch.device) -> torch.device:
+    """ "cuda" as "cuda:0": before torch 2.6 `torch.cuda.mem_get_info` does not take it without its number."""
+    if device.type == "cuda" and device.index is None:
+        return torch.device("cuda", torch.cuda.current_device())
     return device
 
 
@@ -96,7 +104,7 @@ class Engine:
     memory_bytes
         Upper limit for features and weights; by default what the device has free.
     fall_back
-        Go on the CPU when the device has no room left.
+        Go on the CPU when the device has no room left, lacks an operation, fails, or computes something else.
     """
 
     def __init__(
@@ -114,6 +122,8 @@ class Engine:
         self.reports: list[RunReport] = []
         self._moved: dict[tuple, tuple[FoldedNetwork, FoldedNetwork]] = {}
         self._checked: dict[tuple, tuple[FoldedNetwork, PrecisionCheck]] = {}
+        #: Why a device is not asked again.
+        self._given_up: dict[torch.device, str] = {}
 
     def run(
         self,
@@ -168,15 +178,18 @@ class Engine:
         devices = [self.device]
         if self.fall_back and self.device.type != "cpu":
             devices.append(torch.device("cpu"))
-        refused: list[str] = []
+        refused = [self._given_up[device] for device in devices if device in self._given_up]
         for device in devices:
-            for slabs in LADDER:
+            for slabs in LADDER if device not in self._given_up else ():
                 try:
                     output = self._attempt(job, device, slabs, refused)
-                except (NotImplementedError, RuntimeError) as error:
-                    if device.type == "cpu" or not memory.is_unsupported(error):
+                except (RuntimeError, TypeError) as error:
+                    if device.type == "cpu" or not self.fall_back:
                         raise
-                    refused.append(f"{device.type} lacks an operation that the network needs")
+                    # Whatever went wrong there, the CPU can do it; the reason goes into the report.
+                    self._given_up[device] = _reason(device, error)
+                    refused.append(self._given_up[device])
+                    self._forget(device)
                     break
                 if output is not None:
                     return output
@@ -191,13 +204,16 @@ class Engine:
         """Output, or None with a reason in ``refused`` if memory is short."""
         failure = None
         try:
-            dtype = self._choose_dtype(job, device)
-            planned = cost(job.network, job.box, job.shape, slabs, dtype, _channels_last(device))
-            need, free = self._need(planned, device, dtype, job.network), self._free(device)
-            if need > free:
-                failure = f"needs {need / 1e9:.2f} GB of {free / 1e9:.2f} GB free"
+            for dtype in self._candidates(device):
+                planned = cost(job.network, job.box, job.shape, slabs, dtype, _channels_last(device))
+                need, free = self._need(planned, device, dtype, job.network), self._free(device)
+                if need > free:
+                    failure = f"needs {need / 1e9:.2f} GB of {free / 1e9:.2f} GB free"
+                    break
+                if self._agrees(job, device, dtype):
+                    return self._compute(job, device, dtype, slabs, planned, tuple(refused))
             else:
-                return self._compute(job, device, dtype, slabs, planned, tuple(refused))
+                raise _OtherNumbers(f"computes other numbers than the CPU (by {self._check_of(job, device, dtype)})")
         except (RuntimeError, MemoryError) as error:
             if not memory.is_out_of_memory(error):
                 raise
@@ -211,8 +227,9 @@ class Engine:
         started = time.perf_counter()
         output = self._pass(job, device, dtype, slabs, planned.multiply_adds)
         if dtype != torch.float32 and not np.isfinite(output).all():
+            failed = PrecisionCheck(float("inf"), float("inf"))
+            self._checked[(id(job.network), device, dtype)] = (job.network, failed)
             dtype = torch.float32
-            self._checked[(id(job.network), device)] = (job.network, PrecisionCheck(float("inf"), float("inf")))
             output = self._pass(job, device, dtype, slabs, planned.multiply_adds)
         if not np.isfinite(output).all():
             raise InputError(
@@ -229,7 +246,7 @@ class Engine:
                 job.box.shape,
                 time.perf_counter() - started,
                 planned,
-                self._check_of(job, device),
+                self._check_of(job, device, self._candidates(device)[0]),
                 refused,
             )
         )
@@ -242,23 +259,44 @@ class Engine:
             output = forward(network, _tensor(job.x, device, dtype), job.box, job.shape, slabs, tick)
             return output[0].cpu().numpy()
 
-    def _choose_dtype(self, job: _Job, device: torch.device) -> torch.dtype:
+    def _candidates(self, device: torch.device) -> tuple[torch.dtype, ...]:
+        """Number types to try on a device, the fastest first."""
         if self.dtype != "auto":
-            return precision.NAMES[self.dtype]
+            return (precision.NAMES[self.dtype],)
         fast = precision.fast_dtype(device)
-        if fast == torch.float32:
-            return fast
-        if self._check_of(job, device) is None:
-            block = job.block(CHECK_SIDE)
-            exact, reduced = (self._pass(block, device, dtype, LADDER[0], 0.0) for dtype in (torch.float32, fast))
-            check = precision.compare(reduced, exact)
-            self._checked[(id(job.network), device)] = (job.network, check)
-            self._moved.pop((id(job.network), device, torch.float32 if check.passed else fast))
-        return fast if self._check_of(job, device).passed else torch.float32
+        return (fast,) if fast == torch.float32 else (fast, torch.float32)
 
-    def _check_of(self, job: _Job, device: torch.device) -> PrecisionCheck | None:
+    def _agrees(self, job: _Job, device: torch.device, dtype: torch.dtype) -> bool:
+        """True if device and number type reproduce float32 on the CPU, which is the truth, on a block of the data.
+
+        A number type that the user chose must only not be absurd on an accelerator, and is taken as it is on the CPU.
+        """
+        chosen = self.dtype != "auto" and dtype != torch.float32
+        if device.type == "cpu" and (chosen or dtype == torch.float32):
+            return True
+        if self._check_of(job, device, dtype) is None:
+            block, cpu = job.block(CHECK_SIDE), torch.device("cpu")
+            exact = self._pass(block, cpu, torch.float32, LADDER[0], 0.0)
+            check = precision.compare(self._pass(block, device, dtype, LADDER[0], 0.0), exact)
+            self._checked[(id(job.network), device, dtype)] = (job.network, check)
+            if device.type != "cpu" or check.passed:
+                self._moved.pop((id(job.network), cpu, torch.float32))
+        check = self._check_of(job, device, dtype)
+        if dtype == torch.float32:
+            return check.nrmse <= precision.SAME_NRMSE
+        good = check.nrmse <= precision.ABSURD_NRMSE if chosen else check.passed
+        if not good:
+            self._moved.pop((id(job.network), device, dtype), None)
+        return good
+
+    def _check_of(self, job: _Job, device: torch.device, dtype: torch.dtype) -> PrecisionCheck | None:
         # The network is kept beside its check, so that its id stays its own.
-        return self._checked.get((id(job.network), device), (None, None))[1]
+        return self._checked.get((id(job.network), device, dtype), (None, None))[1]
+
+    def _forget(self, device: torch.device) -> None:
+        """Let go of the weights on a device that is not asked again."""
+        for key in [key for key in self._moved if key[1] == device]:
+            del self._moved[key]
 
     def _on_device(self, network: FoldedNetwork, device: torch.device, dtype: torch.dtype) -> FoldedNetwork:
         key = (id(network), device, dtype)
@@ -318,6 +356,20 @@ class _Tick:
                 torch.cuda.synchronize(self.device)
             elif self.device.type == "mps":
                 torch.mps.synchronize()
+
+
+class _OtherNumbers(RuntimeError):
+    """A device does not compute what the CPU does."""
+
+
+def _reason(device: torch.device, error: Exception) -> str:
+    """What made a device unfit, in words for the report."""
+    if memory.is_unsupported(error):
+        return f"{device.type} lacks an operation that the network needs"
+    if isinstance(error, _OtherNumbers):
+        return f"{device.type} {error}"
+    first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return f"{device.type} failed: {first[:200]}"
 
 
 @contextmanager

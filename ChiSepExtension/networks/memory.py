@@ -62,11 +62,22 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def is_unsupported(error: BaseException) -> bool:
-    """True if the device lacks an operation (3-D layers on Apple GPUs, in older versions of torch or macOS)."""
+    """True if the device lacks an operation (3-D layers on Apple GPUs, in older versions of torch or macOS; any
+    operation on a GPU that the installed torch was not built for)."""
     if isinstance(error, NotImplementedError):
         return True
     text = str(error).lower()
-    return isinstance(error, RuntimeError) and ("not supported on mps" in text or "not implemented for" in text)
+    # MPS says the first two, and the third of bfloat16 as a TypeError; cuDNN the fourth; a GPU that is too old or too
+    # new for the installed PyTorch the last.
+    wordings = (
+        "not supported on mps",
+        "not implemented for",
+        "not supported by mps",
+        "only supported on macos",
+        "status_not_supported",
+        "no kernel image",
+    )
+    return isinstance(error, RuntimeError | TypeError) and any(wording in text for wording in wordings)
 
 
 def release(device: torch.device) -> None:

@@ -134,6 +134,7 @@ def separate_sepnet(
     if engine is None:
         engine = make_engine(weights, device, dtype)
 
+    earlier = len(engine.reports)  # an engine of one's own may have served other cases
     way = trained_grid(grid, mask)
     run = _Run(weights, engine, way, cancel)
     run.make_channels(maps)
@@ -162,8 +163,11 @@ def separate_sepnet(
             "resolution": resolution,
             "geometry": way.describe(),
             "weights": {"name": weights.name, **weights.provenance()},
-            "runs": [_described(report) for report in engine.reports],
-            "warnings": _warnings(weights, grid, field_strength_t, resolution),
+            "runs": [_described(report) for report in engine.reports[earlier:]],
+            "warnings": [
+                *_warnings(weights, grid, field_strength_t, resolution),
+                *_device_warnings(engine, engine.reports[earlier:]),
+            ],
         },
         qsm_ppm=native_qsm,
         r2prime_hz=None if predicted is None else predicted * np.float32(dr),
@@ -313,6 +317,16 @@ def _warnings(weights: NetworkSet, grid: Grid, field_strength_t: float | None, r
             "the maps have no finer detail than that."
         )
     return found
+
+
+def _device_warnings(engine: Any, reports: list[Any]) -> list[str]:
+    """That another device was used than the chosen one, once, with the first reason."""
+    chosen = str(getattr(engine, "device", ""))
+    for report in reports:
+        if chosen and report.device != chosen:
+            reason = report.refused[0] if report.refused else "it was not usable"
+            return [f"Networks ran on {report.device} instead of {chosen}: {reason}."]
+    return []
 
 
 def _described(report: Any) -> dict[str, Any]:

@@ -10,6 +10,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
+from scipy.ndimage import gaussian_filter  # noqa: E402
+
 from ChiSepExtension.errors import Cancelled, InputError, MemoryLimitError  # noqa: E402
 from ChiSepExtension.networks import inference, memory, precision, windows  # noqa: E402
 from ChiSepExtension.networks.devices import list_devices  # noqa: E402
@@ -26,11 +28,26 @@ def network(width=4, seed=0):
     return fold(UNet3d(1, 1, width).eval().state_dict())
 
 
-def case(shape=(40, 36, 33)):
+def random_unet(in_channels, out_channels, width, seed):
+    """Random weights with running statistics that keep features at a size of about 1, as training does."""
+    torch.manual_seed(seed)
+    unet = UNet3d(in_channels, out_channels, width).eval()
+    for module in unet.modules():
+        if isinstance(module, torch.nn.BatchNorm3d):
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.3, 0.6)
+    return unet
+
+
+def case(shape=(40, 36, 33), channels=1, smoothness=0.0, seed=0):
+    """Normalised random maps in an ellipsoid, and the ellipsoid."""
     axes = np.ogrid[tuple(slice(-1, 1, n * 1j) for n in shape)]
     mask = sum(a**2 for a in axes) < 0.7
-    x = np.random.default_rng(0).normal(size=shape).astype(np.float32) * mask
-    return x[np.newaxis], mask
+    x = np.random.default_rng(seed).normal(size=(channels, *shape)).astype(np.float32)
+    if smoothness:
+        x = gaussian_filter(x, (0, smoothness, smoothness, smoothness))
+        x /= x.std(axis=(1, 2, 3), keepdims=True)
+    return x * mask, mask
 
 
 @pytest.fixture
@@ -211,7 +228,9 @@ def test_reduced_precision_is_refused_when_its_error_is_large(monkeypatch, exact
 
 
 def test_overflow_of_a_reduced_type_is_repeated_in_float32(monkeypatch):
-    monkeypatch.setattr(Engine, "_choose_dtype", lambda self, job, device: torch.float16)
+    # A block in which nothing overflows lets the type pass.
+    monkeypatch.setattr(precision, "fast_dtype", lambda device: torch.float16)
+    monkeypatch.setattr(inference.precision, "compare", lambda reduced, exact: PrecisionCheck(0.0, 0.0))
     large = network()
     layers = {
         name: (weight * 1e4, bias) if name == "conv11" else (weight, bias)
@@ -226,23 +245,55 @@ def test_overflow_of_a_reduced_type_is_repeated_in_float32(monkeypatch):
     np.testing.assert_array_equal(result, Engine("cpu", dtype="float32").run(large, x, mask))
 
 
-def test_comparison_is_in_standard_deviations_of_the_worst_channel():
-    exact = np.random.default_rng(0).normal(0, 2.0, (2, 20, 20, 20))
+def test_comparison_takes_the_worst_channel_in_normalised_units():
+    exact = np.random.default_rng(0).normal(0, 0.5, (2, 20, 20, 20))
     other = exact.copy()
-    other[1, 3, 3, 3] += 1.0
+    other[1, 3, 3, 3] += 0.5
     check = compare(other, exact)
-    assert check.largest == pytest.approx(0.5, rel=0.02)
-    assert check.nrmse == pytest.approx(0.5 / np.sqrt(8000), rel=0.02)
+    assert check.largest == pytest.approx(0.5) and check.nrmse == pytest.approx(0.5 / np.sqrt(8000))
 
 
-def test_comparison_with_a_constant_output_needs_the_same_constant():
-    constant = np.ones((1, 4, 4, 4))
-    assert compare(constant, constant).passed and not compare(constant + 1e-6, constant).passed
+def test_quiet_block_is_not_measured_by_its_own_spread():
+    # The same rounding in the pallidum and in plain white matter, whose spread is a tenth.
+    rounding = np.random.default_rng(1).normal(0, 0.01, (1, 20, 20, 20))
+    for spread in (1.0, 0.1):
+        exact = np.random.default_rng(0).normal(0, spread, rounding.shape)
+        assert compare(exact + rounding, exact).nrmse == pytest.approx(0.01, rel=0.02)
+
+
+def test_output_that_is_not_normalised_is_measured_by_its_spread():
+    exact = np.random.default_rng(0).normal(0, 2.0, (1, 20, 20, 20))
+    assert compare(exact + 0.5, exact).largest == pytest.approx(0.25, rel=0.02)
+
+
+def test_comparison_with_what_is_not_a_number_fails():
+    exact = np.zeros((1, 4, 4, 4))
+    assert not compare(np.full_like(exact, np.nan), exact).passed
 
 
 def test_limits_of_the_precision_check():
-    assert PrecisionCheck(0.009, 0.09).passed
-    assert not PrecisionCheck(0.011, 0.09).passed and not PrecisionCheck(0.009, 0.11).passed
+    assert PrecisionCheck(0.019, 0.19).passed
+    assert not PrecisionCheck(0.021, 0.19).passed and not PrecisionCheck(0.019, 0.21).passed
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("smoothness", [1.0, 3.0])
+def test_bfloat16_passes_for_any_ordinary_network_and_head_with_room_to_spare(seed, smoothness):
+    # Or else one network would run in bfloat16 for one head and in float32 for the next.
+    unet = random_unet(3, 2, 8, seed)
+    x, mask = case((48, 48, 48), channels=3, smoothness=smoothness, seed=seed)
+    exact, reduced = (Engine("cpu", dtype=d).run(fold(unet.state_dict()), x, mask) for d in ("float32", "bfloat16"))
+    check = compare(reduced, exact)
+    assert check.nrmse < 0.75 * precision.LARGEST_NRMSE and check.largest < 0.75 * precision.LARGEST_ERROR
+
+
+def test_rounding_of_bfloat16_follows_nothing_in_the_map():
+    # Noise that is independent of the map adds as a root of squares; a slope would be a false scale of all sources.
+    x, mask = case((64, 64, 64), channels=3, smoothness=1.5)
+    weights = fold(random_unet(3, 2, 8, 0).state_dict())
+    exact, reduced = (Engine("cpu", dtype=d).run(weights, x, mask)[:, mask] for d in ("float32", "bfloat16"))
+    for truth, found in zip(exact, reduced):
+        assert np.polyfit(truth, found, 1)[0] == pytest.approx(1, abs=0.004)  # 0.2 % was measured
 
 
 def test_unknown_devices_and_number_types_are_input_errors():

@@ -276,6 +276,14 @@ def test_what_was_done_goes_into_the_provenance(published):
     assert [run["network"] for run in parameters["runs"]] == ["QSMnet", "R2PRIMEnet", "χ-sepnet"]
 
 
+def test_engine_that_served_another_case_reports_this_one_only(published):
+    field, r2star, _, mask = head((32, 32, 32))
+    grid, weights, engine = Grid.from_spacing(field.shape), published[1], Engine("cpu")
+    for _ in range(2):
+        maps = separate_sepnet(field, mask, grid, weights, r2star_hz=r2star, engine=engine)
+    assert len(maps.parameters["runs"]) == 3 and len(engine.reports) == 6
+
+
 def test_neither_rate_is_an_input_error(published):
     field, _, _, mask = head((16, 16, 16))
     with pytest.raises(InputError, match="needs R2′ or R2\\*"):
