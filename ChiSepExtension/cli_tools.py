@@ -29,6 +29,8 @@ def _add_simulate(commands: argparse._SubParsersAction) -> None:
     simulate = commands.add_parser("simulate", help="write a simulated acquisition as BIDS NIfTI, with its truth")
     simulate.add_argument("output", type=Path, metavar="DIR", help="folder for the BIDS data set")
     simulate.add_argument("--seed", type=int, default=1)
+    simulate.add_argument("--anatomy", type=Path, metavar="FILE", help="whole-head label map instead of a made-up head")
+    simulate.add_argument("--nuclei", type=Path, metavar="FILE", help="CIT168 label map for the small nuclei")
     simulate.add_argument("--spacing", nargs="+", type=float, default=[1.0], metavar="MM", help="one or x y z")
     simulate.add_argument("--lesions", type=int, default=24, help="number of MS lesions")
     simulate.add_argument("--echo-times", nargs="+", type=float, metavar="S")
@@ -49,7 +51,13 @@ def _simulate(parsed: argparse.Namespace, cancel: CancelToken) -> int:
     if parsed.output.exists() and any(parsed.output.iterdir()):
         raise InputError(f"{parsed.output} is not empty.", "Choose a new folder.")
     spacing = parsed.spacing * 3 if len(parsed.spacing) == 1 else parsed.spacing
+    if parsed.nuclei is not None and parsed.anatomy is None:
+        raise InputError("--nuclei adds to a label map, and none was given.", "Give --anatomy too.")
     extra = {} if parsed.echo_times is None else {"echo_times_s": parsed.echo_times}
+    if parsed.anatomy is not None:
+        from .phantom.label_maps import LabelMapAnatomy
+
+        extra["anatomy"] = LabelMapAnatomy.read(parsed.anatomy, seed=parsed.seed, nuclei_path=parsed.nuclei)
     with terminal_progress() as progress:
         simulate_case(
             parsed.output,

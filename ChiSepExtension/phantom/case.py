@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ..progress import NEVER, CancelToken, Progress, part, silent
+from .anatomy import AnatomyModel
 from .files import WrittenCase, write_bids
 from .head import DEFAULT_DR, default_grid, make_head
 from .scanner import DEFAULT_ECHO_TIMES_S, simulate_gradient_echo, simulate_r2_map
@@ -18,6 +19,7 @@ def simulate_case(
     shape: tuple[int, int, int] | None = None,
     spacing_mm: float | tuple[float, float, float] = 1.2,
     rotation: np.ndarray | None = None,
+    anatomy: AnatomyModel | None = None,
     seed: int = 0,
     lesions: int = 24,
     echo_times_s: tuple[float, ...] | list[float] = DEFAULT_ECHO_TIMES_S,
@@ -39,6 +41,8 @@ def simulate_case(
         Of the BIDS data set; made if it does not exist.
     shape, spacing_mm, rotation
         Of the grid, see `default_grid`: array order (z, y, x), mm, 3x3 rotation of the ijk axes.
+    anatomy
+        Shape of the head, such as `label_maps.LabelMapAnatomy`; None for the procedural one of the seed.
     seed
         Of anatomy, lesions, coil and noise.
     lesions
@@ -52,6 +56,7 @@ def simulate_case(
     """
     head = make_head(
         default_grid(shape, spacing_mm, rotation),
+        anatomy=anatomy,
         seed=seed,
         lesions=lesions,
         dr_para=dr_para,

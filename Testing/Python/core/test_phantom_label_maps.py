@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ChiSepExtension.cli import main
 from ChiSepExtension.errors import InputError
 from ChiSepExtension.geometry import Grid
 from ChiSepExtension.phantom import Label, default_grid, make_head
 from ChiSepExtension.phantom.label_maps import _LANDMARKS, LabelMapAnatomy
+from ChiSepExtension.volume_io import read_volume, write_volume
 
 OFFSET_RAS = np.array([11.0, -7.0, 23.0])  # where the brain's origin lies in the file
 
@@ -112,3 +114,14 @@ def test_reference_head_gives_consistent_truth():
     assert not np.isin(head.labels[inside], (0, 12, 13, 14, 15, 17, 18)).any()
     for label in (Label.RED_NUCLEUS, Label.SUBSTANTIA_NIGRA, Label.DENTATE, Label.MS_LESION):
         assert (head.labels == label).any()
+
+
+def test_command_simulates_the_head_of_a_label_map(tmp_path):
+    codes, grid = made_up_map()
+    write_volume(tmp_path / "map.nii.gz", codes, grid)
+    given = ["--anatomy", str(tmp_path / "map.nii.gz"), "--spacing", "6", "--lesions", "0"]
+    assert main(["simulate", str(tmp_path / "case"), *given, "--echo-times", "0.005", "0.015"]) == 0
+    (truth,) = (tmp_path / "case").rglob("*labels*.nii.gz")
+    labels, _ = read_volume(truth)
+    assert (labels == Label.PALLIDUM).any() and (labels == Label.SKIN).any()
+    assert main(["simulate", str(tmp_path / "other"), "--nuclei", str(tmp_path / "map.nii.gz")]) != 0
