@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,6 @@ import torch
 from .. import __version__
 from ..networks.bundle import save_bundle
 from ..networks.card import ModelCard
-from ..networks.devices import processor_name
 from ..networks.orientation import SPACING_TOLERANCE, TRAINED_SPACING_MM
 from .checkpoint import Checkpoint
 from .pairs import PreparedHead
@@ -72,6 +72,7 @@ def export_bundle(
         },
         "hardware": {
             "device": device_name(device),
+            "threads": torch.get_num_threads() if device.type == "cpu" else 0,
             "torch": str(torch.__version__),
             "minutes": round(checkpoint.seconds / 60, 1),
         },
@@ -92,10 +93,10 @@ def export_bundle(
 
 
 def device_name(device: torch.device) -> str:
-    """Name of a device as its maker gives it."""
+    """Class of a device: a GPU by its maker's name, a processor by its cores."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return processor_name() if device.type == "cpu" else str(device)
+    return f"{os.cpu_count()} CPU cores" if device.type == "cpu" else str(device)
 
 
 def _label_maps(heads: list[PreparedHead]) -> list[str]:
