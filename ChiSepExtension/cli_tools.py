@@ -312,9 +312,10 @@ def _benchmark(parsed: argparse.Namespace, cancel: CancelToken) -> int:
     with terminal_progress() as progress:
         if parsed.what == "inference":
             from .networks.benchmark import benchmark_inference
+            from .networks.benchmark import table as inference_table
 
             numbers = benchmark_inference(device=parsed.device, progress=progress, cancel=cancel)
-            text = json.dumps(numbers, indent=2)
+            text = inference_table(numbers)
         else:
             from .separation.benchmark import CASES, benchmark_separation, table
 
