@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -14,10 +14,18 @@ from ..networks.card import ModelCard
 
 @dataclass(frozen=True, eq=False)
 class Beginning:
-    """Weights to start with, and the SHA-256 of the file that they are from."""
+    """Weights to start with, the SHA-256 of the file that they are from, and the card of their network."""
 
     state: dict[str, torch.Tensor]
     sha256: str
+    card: ModelCard
+
+    def keep_statistics(self, card: ModelCard) -> ModelCard:
+        """The card with the statistics that the weights know, for every channel that means the same in both."""
+        known = {channel.quantity: channel for channel in self.card.inputs}
+        inputs = tuple(known.get(channel.quantity, channel) for channel in card.inputs)
+        same = self.card.parametrisation == card.parametrisation
+        return replace(card, inputs=inputs, outputs=self.card.outputs if same else card.outputs)
 
 
 def read_beginning(folder: str | Path, card: ModelCard) -> Beginning:
@@ -42,4 +50,4 @@ def read_beginning(folder: str | Path, card: ModelCard) -> Beginning:
     state = load_state(folder, card.role)
     if trained.card.parametrisation != card.parametrisation:
         state = {key: value for key, value in state.items() if not key.startswith("out.")}
-    return Beginning(state, trained.card.sha256)
+    return Beginning(state, trained.card.sha256, trained.card)

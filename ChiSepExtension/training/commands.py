@@ -140,6 +140,8 @@ def train_command(
         prepared.append(head)
     training, validation = prepared[: len(training_seeds)], prepared[len(training_seeds) :]
     card = fill_statistics(card, training[:_HEADS_FOR_STATISTICS])
+    if beginning is not None:
+        card = beginning.keep_statistics(card)
     checkpoint = train(
         card,
         training,

@@ -20,6 +20,7 @@ from ..geometry import Grid
 from ..networks.orientation import TrainedGrid, trained_grid
 from ..phantom.head import Head, default_grid, make_head
 from ..phantom.scanner import head_fields, shim, simulate_r2_map
+from ..phantom.tissues import Label
 from ..preprocessing.background import remove_background
 from ..preprocessing.r2prime import measured
 from ..progress import NEVER, CancelToken, Progress, part, silent
@@ -41,6 +42,10 @@ _REMOVED_SHARE = 0.7
 #: First echo of the same train, and the signal below which a voxel is bone or air to a mask; water has 1.
 _FIRST_ECHO_S = 0.005
 _DARK = 0.25
+
+#: What lies between the folds of the brain and is no brain: a mask closed over so many mm holds it.
+_SOFT_LABELS = (Label.CSF, Label.VEIN, Label.DURA, Label.BRAIN_STEM, Label.CHOROID_PLEXUS)
+_HULL_MM = 8.0
 
 #: Width of the blur that makes the wandering of a mask's edge.
 _ROUGHNESS_MM = 6.0
@@ -94,7 +99,8 @@ class TrainingMaps:
     ----------
     maps
         ``local_field``, ``r2star``, ``r2prime`` as measured, and the truth ``chi_para``, ``chi_dia``,
-        ``true_r2prime``: ppm, relaxation rates divided by the stated Dr.
+        ``true_r2prime``: ppm, relaxation rates divided by the stated Dr. ``scored``, where there is one: 1 where the
+        truth counts.
     """
 
     grid: Grid
@@ -150,7 +156,7 @@ def draw_recipe(seed: int, spacing_mm: float = 1.0, shape: tuple[int, int, int] 
         r2_bias=generator.uniform(-0.08, 0.08),
         background="removed" if generator.random() < _REMOVED_SHARE else "residual",
         residual_ppb=generator.uniform(0.3, 2.0),
-        mask_depth_mm=generator.uniform(-0.5, 2.5),
+        mask_depth_mm=generator.uniform(-0.5, 4.0),
         mask_roughness_mm=generator.uniform(0.0, 1.0),
     )
 
@@ -244,6 +250,8 @@ def simulate(
         "chi_para": head.chi_para,
         "chi_dia": head.chi_dia,
         "true_r2prime": head.r2prime_hz / dr,
+        # Sinuses and fluid within the mask make field, but no truth is known of their two sources.
+        "scored": head.brain_mask.astype(np.float32),
     }
     progress(0.9, "Grid of the networks")
     made = on_working_grid(maps, mask, head.grid, recipe.spacing_mm)
@@ -295,15 +303,23 @@ def _local_field(
 
 
 def _imperfect_mask(recipe: Recipe, head: Head, generator: np.random.Generator) -> np.ndarray:
-    """What a mask made from magnitudes may look like: too small or too large by a wandering depth, but with signal."""
+    """What a mask made from magnitudes may look like: too small or too large by a wandering depth, with the fluid and
+    the sinuses between the folds and hemispheres in it, without bone and scalp.
+    """
     spacing = head.grid.spacing_mm
-    depth = ndimage.distance_transform_edt(head.brain_mask, sampling=spacing)
-    depth -= ndimage.distance_transform_edt(~head.brain_mask, sampling=spacing)
+    reach = [_HULL_MM / d for d in spacing]
+    near = ndimage.distance_transform_edt(~head.brain_mask, sampling=spacing) <= _HULL_MM
+    padded = np.pad(near, [(int(r) + 2,) * 2 for r in reach])
+    hull = ndimage.distance_transform_edt(padded, sampling=spacing) > _HULL_MM
+    hull = hull[tuple(slice(int(r) + 2, int(r) + 2 + n) for r, n in zip(reach, near.shape))]
+    hull = (hull & np.isin(head.labels, _SOFT_LABELS)) | head.brain_mask
+    depth = ndimage.distance_transform_edt(hull, sampling=spacing)
+    depth -= ndimage.distance_transform_edt(~hull, sampling=spacing)
     sigma = [_ROUGHNESS_MM / d for d in spacing]
     wander = ndimage.gaussian_filter(generator.standard_normal(depth.shape, dtype=np.float32), sigma)
     wander *= np.float32(recipe.mask_roughness_mm / wander.std())
     bright = head.proton_density * np.exp(-np.float32(_FIRST_ECHO_S) * head.r2star_hz) > _DARK
-    mask = (depth - wander > recipe.mask_depth_mm) & bright
+    mask = (depth - wander > recipe.mask_depth_mm) & bright & (head.brain_mask | np.isin(head.labels, _SOFT_LABELS))
     parts, _ = ndimage.label(mask)
     sizes = np.bincount(parts.ravel())
     if len(sizes) < 2:

@@ -33,7 +33,7 @@ _SMALLEST_SHARE = 0.1
 _TRIES = 12
 
 #: Raised when the content of prepared heads changes, so that older files are made again.
-_VERSION = 2
+_VERSION = 3
 
 #: The strong conventional bar: total variation and R2' without its noise.
 BAR = Base("total_variation", {}, r2prime_smoothing_voxels=0.5)
@@ -59,8 +59,14 @@ class PreparedHead:
     def mask(self) -> np.ndarray:
         return np.asarray(self.values[-1] > 0)
 
+    def scored(self, box: tuple[slice, ...] = ()) -> np.ndarray:
+        """bool (a, b, c): the part of the mask whose truth is known and counts."""
+        inside = self.values[(-1, *box)] > 0
+        known = self.maps("scored", box)
+        return inside & (known[0] > 0) if len(known) else np.asarray(inside)
+
     def maps(self, kind: str, box: tuple[slice, ...] = ()) -> np.ndarray:
-        """(n, a, b, c) float32 in ppm of one kind: "input", "truth", "base" or "bar"."""
+        """(n, a, b, c) float32 in ppm of one kind: "input", "truth", "base", "bar" or "scored"."""
         chosen = [n for n, name in enumerate(self.names) if name.startswith(kind + ":")]
         if not chosen:
             return np.zeros((0, *np.empty(self.shape, bool)[box].shape), np.float32)
@@ -126,6 +132,9 @@ def _stack(made: TrainingMaps, card: ModelCard, bar: bool, cancel: CancelToken) 
         maps |= {"base:chi_para": para, "base:chi_dia": dia}
     if bar:
         maps |= _bar(channels, card.role)
+    if "scored" in made.maps:
+        # In steps of ppb like all maps: 1 is far above the half that decides.
+        maps["scored:mask"] = (made.maps["scored"] > 0.5).astype(np.float32)
     stack = [np.where(made.mask, values, 0) / _UNIT_PPM for values in maps.values()]
     stack.append(made.mask.astype(np.float32))
     return to_network(np.stack(stack).astype(np.float16)), [*maps, "mask"]
@@ -154,9 +163,8 @@ def fill_statistics(card: ModelCard, heads: list[PreparedHead]) -> ModelCard:
     """The card with mean and standard deviation over all voxels in the masks of ``heads``."""
     sums: dict[str, list[np.ndarray]] = {"input": [], "output": []}
     for head in heads:
-        mask = head.mask
         for kind, maps in (("input", head.maps("input")), ("output", head.target())):
-            inside = maps[:, mask].astype(np.float64)
+            inside = maps[:, head.scored()].astype(np.float64)
             sums[kind].append(np.stack([np.full(len(inside), inside.shape[1]), inside.sum(1), (inside**2).sum(1)]))
     found = {}
     for kind, parts in sums.items():
@@ -211,7 +219,7 @@ class Patches:
         maps = (
             normalised(head.maps("input", box) * factor, self.card.inputs, mask),
             normalised(head.target(box) * factor, self.card.outputs, mask),
-            mask[None].astype(np.float32),
+            head.scored(box)[None].astype(np.float32),
         )
         maps = tuple(_padded(values, self.patch) for values in maps)
         if not self.augment:

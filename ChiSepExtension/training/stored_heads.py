@@ -24,7 +24,7 @@ UNIT_PPM = np.float32(1e-3)
 _LIMIT = np.float32(65000)
 
 #: Raised when the simulated heads change, so that older files are made again.
-VERSION = 3
+VERSION = 4
 
 
 @dataclass(frozen=True)

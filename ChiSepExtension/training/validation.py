@@ -56,7 +56,7 @@ def validate(
     engine = Engine(device)
     for head in heads:
         cancel.check()
-        mask = head.mask
+        mask = head.scored()
         maps = predict(card, state, head, engine, cancel)
         for n, (channel, truth) in enumerate(zip(card.outputs, head.maps("truth"))):
             network.setdefault(channel.quantity, []).append(nrmse(maps[n], truth, mask))

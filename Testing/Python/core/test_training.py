@@ -20,7 +20,7 @@ from ChiSepExtension.separation.sepnet import separate_sepnet  # noqa: E402
 from ChiSepExtension.training import heads  # noqa: E402
 from ChiSepExtension.training.cards import template  # noqa: E402
 from ChiSepExtension.training.losses import LossWeights, masked_loss  # noqa: E402
-from ChiSepExtension.training.pairs import Patches, prepare_head  # noqa: E402
+from ChiSepExtension.training.pairs import Patches, fill_statistics, prepare_head  # noqa: E402
 from Testing.Python.core.training_case import (  # noqa: E402
     DR,
     PATCH,
@@ -128,9 +128,10 @@ def test_simulated_head_obeys_its_relaxivities(simulated):
 def test_simulated_head_lies_on_the_networks_grid_and_is_noisy(simulated):
     np.testing.assert_allclose(simulated.grid.b0_direction, (1, 0, 0), atol=1e-9)
     np.testing.assert_allclose(simulated.grid.spacing_mm, 5.0)
-    inside = simulated.mask
+    inside = simulated.mask & (simulated.maps["scored"] > 0.5)
     assert inside.sum() * 0.125 > 300  # ml of brain left after erosion
-    assert not simulated.maps["local_field"][~inside].any()
+    assert inside.sum() < simulated.mask.sum()  # fluid and sinuses between the folds are in the mask too
+    assert not simulated.maps["local_field"][~simulated.mask].any()
     error = (simulated.maps["r2prime"] - simulated.maps["true_r2prime"])[inside]
     # s⁻¹: noise of R2* and R2 of 0.3 to 1.5 each, more where the signal has decayed; 5 would be a bug of units.
     assert 0.3 < error.std() * simulated.provenance["stated_dr"] < 5
@@ -195,6 +196,24 @@ def test_augmented_patches_still_obey_the_dipole(case):
         assert nrmse(np.moveaxis(again, 0, -1), field, mask) < 3  # %, of float16 storage; 50 and more if B0 had moved
         changed += not np.allclose(given, plain[0], atol=0.01)
     assert changed == 4
+
+
+def test_only_voxels_of_known_truth_count(case, tmp_path):
+    """Half of a head without truth: fed to the network as before, but in neither the loss nor the statistics."""
+    card, _, (whole,) = case
+
+    def half_known(seed, **_):
+        made = blob_head(seed)
+        made.maps["scored"] = np.ones(made.mask.shape, np.float32)
+        made.maps["scored"][: made.mask.shape[0] // 2] = 0
+        return made
+
+    half = prepare_head(3, half_known, card, tmp_path, bar=True)
+    one, other = (Patches([h], card, patch=48, batch=1, seed=0, augment=False).batch(0) for h in (whole, half))
+    np.testing.assert_array_equal(one[0], other[0])
+    assert 0.3 < other[2].sum() / one[2].sum() < 0.7
+    assert not other[2][0, 0, :, :, : blob_head(3).mask.shape[0] // 2].any()  # z is the networks' last axis
+    assert fill_statistics(card, [half]).outputs[0] != fill_statistics(card, [whole]).outputs[0]
 
 
 def test_batches_are_a_function_of_their_number(case):

@@ -73,6 +73,10 @@ def test_network_starts_from_a_trained_one_but_for_outputs_of_another_meaning(tm
     other = read_beginning(trained, template("sepnet", 2, relaxation="r2star"))
     assert set(same.state) == set(state) and not [key for key in other.state if key.startswith("out.")]
     torch.testing.assert_close(other.state["conv11.conv.weight"], state["conv11.conv.weight"])
+    kept = same.keep_statistics(template("sepnet", 2))
+    assert kept.inputs == same.card.inputs and kept.outputs == same.card.outputs
+    replaced = other.keep_statistics(template("sepnet", 2, relaxation="r2star"))
+    assert replaced.inputs[0] == other.card.inputs[0] and replaced.inputs[1].std == 1.0  # R2* was not known
     with pytest.raises(InputError, match="same layout"):
         read_beginning(trained, template("sepnet", 4))
 
