@@ -204,7 +204,9 @@ class Runtime:
         slicer.modules = sys.modules["slicer.modules"] = self._modules
         slicer.moduleNames = sys.modules["slicer.moduleNames"] = types.ModuleType("slicer.moduleNames")
         slicer.qSlicerScriptedLoadableModule = Module
-        from . import i18n, parameter_node, scripted
+        from . import dicom, i18n, parameter_node, scripted
+
+        dicom.install(slicer)
 
         for name, module in (
             ("ScriptedLoadableModule", scripted),
@@ -224,6 +226,7 @@ class Runtime:
         import slicer
 
         slicer.app.settings().clear()
+        slicer.dicomDatabase.clear()
         self.process_events()
         gc.collect()
 
