@@ -172,9 +172,7 @@ def make_head(
         )
     _paint_marker(labels, brain, anatomy, grid)
     progress(0.6, "Lesions and veins")
-    drawn = (
-        make_lesions(anatomy, np.random.default_rng([seed, 2]), lesions, spread=lesion_spread) if lesions else []
-    )
+    drawn = make_lesions(anatomy, np.random.default_rng([seed, 2]), lesions, spread=lesion_spread) if lesions else []
     surface = {} if procedural else {"cortical": 0, "sinuses": False}
     vessels = make_veins(anatomy, np.random.default_rng([seed, 3]), **surface)
     vessels += [lesion.vein() for lesion in drawn if lesion.central_vein]
