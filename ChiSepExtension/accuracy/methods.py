@@ -165,8 +165,11 @@ def _pipelines(folder: Path) -> list[NetworkMethod]:
 
 
 def trained_heads(details: dict) -> list[str]:
-    """Names of the label maps and seeds of the procedural heads that a card says its network was trained on."""
+    """Names of the label maps and seeds of the heads that a card says its network was trained on, and what it started
+    from.
+    """
     data = details.get("data", {})
     names = [str(name).removesuffix(".nii.gz") for name in data.get("label_maps", [])]
     first, last = data.get("seeds", (0, -1))
-    return [*names, *(str(seed) for seed in range(int(first), int(last) + 1))]
+    earlier = trained_heads(details["started_from"]) if "started_from" in details else []
+    return [*names, *(str(seed) for seed in range(int(first), int(last) + 1)), *earlier]

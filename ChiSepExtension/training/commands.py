@@ -156,7 +156,16 @@ def train_command(
     )
     bundle = output / BUNDLE_FOLDER
     export_bundle(
-        bundle, card, checkpoint, schedule, training, validation, data=data, spacing_mm=spacing_mm, device=chosen
+        bundle,
+        card,
+        checkpoint,
+        schedule,
+        training,
+        validation,
+        data=data,
+        spacing_mm=spacing_mm,
+        device=chosen,
+        beginning=beginning,
     )
     if networks is not None:
         copy_others(networks, bundle, card.role)

@@ -13,6 +13,7 @@ from .. import __version__
 from ..networks.bundle import save_bundle
 from ..networks.card import ModelCard
 from ..networks.orientation import SPACING_TOLERANCE, TRAINED_SPACING_MM
+from .beginning import Beginning
 from .checkpoint import Checkpoint
 from .pairs import PreparedHead
 from .schedule import Schedule
@@ -36,6 +37,7 @@ def export_bundle(
     data: str,
     spacing_mm: float,
     device: torch.device,
+    beginning: Beginning | None = None,
 ) -> ModelCard:
     """Write the average of a checkpoint, and its card, into the bundle's folder.
 
@@ -45,6 +47,8 @@ def export_bundle(
         What the heads are, in words.
     spacing_mm
         Voxel size of training. The pipeline feeds 1 mm; another size is stated as a limit.
+    beginning
+        What the run started from: its data and schedule are part of this network's.
 
     Returns
     -------
@@ -65,11 +69,7 @@ def export_bundle(
             "held_out_label_maps": _label_maps(held_out),
             "voxel_mm": spacing_mm,
         },
-        "schedule": {
-            **asdict(schedule),
-            "steps_done": checkpoint.step,
-            "started_from_sha256": checkpoint.identity.get("start_from", ""),
-        },
+        "schedule": {**asdict(schedule), "steps_done": checkpoint.step},
         "hardware": {
             "device": device_name(device),
             "threads": torch.get_num_threads() if device.type == "cpu" else 0,
@@ -84,6 +84,11 @@ def export_bundle(
         },
         "limits": limits,
     }
+    if beginning is not None:
+        before = beginning.card.details
+        details["started_from"] = {"sha256": beginning.sha256, "name": beginning.card.name} | {
+            key: before[key] for key in ("data", "schedule", "hardware", "started_from") if key in before
+        }
     text = f"{data} {len(heads)} in training, voxels of {spacing_mm:g} mm. {' '.join(limits)}"
     return save_bundle(
         folder,

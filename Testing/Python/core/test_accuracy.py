@@ -16,7 +16,7 @@ from ChiSepExtension.accuracy.benchmark import QUICK, check_no_leak, run_benchma
 from ChiSepExtension.accuracy.cases import load_case
 from ChiSepExtension.accuracy.commands import accuracy_command
 from ChiSepExtension.accuracy.lesion_scores import area_under_curve, category, score_lesions, sensitivity_at
-from ChiSepExtension.accuracy.methods import NetworkMethod, Workbench
+from ChiSepExtension.accuracy.methods import NetworkMethod, Workbench, trained_heads
 from ChiSepExtension.accuracy.regimes import FIRST_SEED, draw_conditions
 from ChiSepExtension.accuracy.scores import score
 from ChiSepExtension.accuracy.summary import agreement, strongest
@@ -105,6 +105,12 @@ def test_network_trained_on_a_head_of_the_benchmark_is_refused(tmp_path):
     check_no_leak(network, ["training_seg_17", "procedural"])
     with pytest.raises(InputError, match="training_seg_18"):
         check_no_leak(network, ["training_seg_17", "training_seg_18"])
+
+
+def test_heads_of_an_earlier_run_count_as_trained_on():
+    earlier = {"data": {"label_maps": ["training_seg_18.nii.gz"], "seeds": [5, 6]}}
+    details = {"data": {"label_maps": ["training_seg_05.nii.gz"], "seeds": [7, 7]}, "started_from": earlier}
+    assert set(trained_heads(details)) == {"training_seg_05", "training_seg_18", "5", "6", "7"}
 
 
 def test_command_writes_tables_numbers_and_pictures(rows, folder):

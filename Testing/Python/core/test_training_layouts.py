@@ -87,6 +87,8 @@ def test_run_from_a_trained_network_differs_from_one_that_starts_anew(tmp_path):
     more = commands.train_command("sepnet", tmp_path / "more", start_from=trained, **options)
     first, second = (load_state(bundle, "separation")["conv11.bn.running_var"] for bundle in (trained, more))
     assert not torch.allclose(first, second, rtol=1e-3)
+    details = load_bundle(more)["separation"].card.details
+    assert details["started_from"]["data"] == load_bundle(trained)["separation"].card.details["data"]
     with pytest.raises(InputError, match="start_from"):
         commands.train_command("sepnet", tmp_path / "more", **options)
 
