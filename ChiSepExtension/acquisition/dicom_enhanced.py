@@ -25,13 +25,18 @@ _REAL_WORLD = 0x00409096
 def frame_headers(path: Path, dataset) -> list[ImageHeader]:
     """Headers of all frames; the file's own values stand in where a frame and the shared groups say nothing.
 
-    The number of frames is that of the per-frame groups; a file that states another number is damaged, which shows
-    when its pixels are read.
+    Raises
+    ------
+    ValueError
+        If there are not as many per-frame groups as frames: the file is damaged, and frames would be mistaken.
     """
     shared = next(iter(items(dataset, 0x52009229)), None)
     frames = items(dataset, 0x52009230)
-    if not frames and (whole(dataset, 0x00280008) or 1) == 1:
+    stated = whole(dataset, 0x00280008)
+    if not frames and stated in (None, 1):
         frames = [None]  # one frame, everything shared
+    elif len(frames) != stated:
+        raise ValueError(f"it describes {len(frames)} frames, but states {stated}")
     top = common_header(path, dataset)
     image_type, component, code = texts(dataset, 0x00080008), text(dataset, 0x00089208), ge_code(dataset)
     headers = []

@@ -97,7 +97,6 @@ class Foreign:
 def read_headers(path: Path) -> list[ImageHeader] | Foreign:
     """Headers of all images in a file, or what the file is if it holds no MR image. Never raises for its content."""
     from pydicom import dcmread
-    from pydicom.errors import InvalidDicomError
 
     from .dicom_enhanced import frame_headers
 
@@ -121,7 +120,7 @@ def read_headers(path: Path) -> list[ImageHeader] | Foreign:
         if (whole(dataset, 0x00280008) or 1) > 1:
             return Foreign(path, "multi-frame image without frame information")
         return [classic_header(path, dataset)]
-    except (*READ_FAILURES, InvalidDicomError) as error:
+    except READ_FAILURES as error:
         return Foreign(path, "unreadable", f"{type(error).__name__}: {error}")
 
 
@@ -191,8 +190,10 @@ def common_header(path: Path, dataset) -> ImageHeader:
 def acquisition_facts(dataset) -> tuple[tuple[str, Any], ...]:
     """What identifies the scanner and the sequence; no identity of the patient."""
     repetition = number(dataset, 0x00180080)
+    # GE's private block says whose images these are where an anonymiser took the manufacturer away.
+    is_ge = text(dataset, 0x00430010).startswith("GEMS_PARM")
     return (
-        ("manufacturer", text(dataset, 0x00080070)),
+        ("manufacturer", text(dataset, 0x00080070) or ("GE MEDICAL SYSTEMS" if is_ge else "")),
         ("model", text(dataset, 0x00081090)),
         ("software_versions", " ".join(texts(dataset, 0x00181020))),
         ("field_strength_t", number(dataset, 0x00180087)),

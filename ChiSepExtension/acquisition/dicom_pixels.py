@@ -97,8 +97,11 @@ def read_volumes(
     for done, _ in enumerate(in_threads(load, sorted(wanted)), start=1):
         cancel.check()
         progress(done / len(wanted), "Reading DICOM images")
+    for name in {volume.part for volume in volumes}:
+        chosen = [v for v, volume in enumerate(volumes) if volume.part == name]
+        if all(_scaling(image)[1] == 0 for v in chosen for image in volumes[v].images):
+            _mend_sign([arrays[v] for v in chosen], name, any(signed[v] for v in chosen), remarks)
     for v, volume in enumerate(volumes):
-        _mend_sign(arrays[v], volume, signed[v], remarks)
         for k, image in enumerate(volume.images):
             slope, intercept = _scaling(image)
             if (slope, intercept) != (1.0, 0.0):
@@ -121,7 +124,6 @@ def in_threads(work: Callable[[Path], _Result], paths: Sequence[Path]) -> Iterat
 def _frames(path: Path, images: list[ImageHeader]) -> list[np.ndarray]:
     """Stored values (rows, columns) of some frames of a file."""
     from pydicom import dcmread
-    from pydicom.errors import InvalidDicomError
 
     try:
         dataset = dcmread(path, force=True)
@@ -133,7 +135,7 @@ def _frames(path: Path, images: list[ImageHeader]) -> list[np.ndarray]:
         return [_checked(frame, image) for frame, image in zip(frames, images)]
     except InputError:
         raise
-    except (*READ_FAILURES, InvalidDicomError) as error:
+    except READ_FAILURES as error:
         raise InputError(
             f"The pixels of {path.name} cannot be read: {error}.", "Copy or export the file again."
         ) from error
@@ -189,21 +191,25 @@ def _checked(frame: np.ndarray, image: ImageHeader) -> np.ndarray:
     return frame.astype(np.int16) if is_signed and allocated == 16 else frame.astype(np.float32)
 
 
-def _mend_sign(array: np.ndarray, volume: Volume, negative: bool, remarks: list[str]) -> None:
-    """Undo unsigned numbers marked as signed (magnitude) and signed ones marked as unsigned (real, imaginary)."""
-    unscaled = all(_scaling(image)[1] == 0 for image in volume.images)
-    if volume.part == MAGNITUDE and negative and unscaled and array.max() > 0.9 * 32767:
-        array[array < 0] += 65536
+def _mend_sign(arrays: list[np.ndarray], part: str, negative: bool, remarks: list[str]) -> None:
+    """Undo unsigned numbers marked as signed (magnitude) and signed ones marked as unsigned (real, imaginary).
+
+    Decided for all echoes together: the later ones may be too dark to show it.
+    """
+    highest = max(float(array.max()) for array in arrays)
+    if part == MAGNITUDE and negative and highest > 0.9 * 32767:
+        for array in arrays:
+            array[array < 0] += 65536
         remarks.append("Negative magnitude values were 16-bit unsigned numbers stored as signed; 65536 was added.")
-    if volume.part in (REAL, IMAGINARY) and unscaled and array.min() >= 0:
-        if array.max() > 32767:
-            array[array > 32767] -= 65536
-            remarks.append("Real and imaginary parts were signed numbers stored as unsigned; 65536 was subtracted.")
-        else:
+    if part in (REAL, IMAGINARY) and min(float(array.min()) for array in arrays) >= 0:
+        if highest <= 32767:
             raise InputError(
-                f"The {volume.describe()} has no negative values.",
+                f"The {part} images have no negative values.",
                 "Export real and imaginary images with their sign, or magnitude and phase.",
             )
+        for array in arrays:
+            array[array > 32767] -= 65536
+        remarks.append("Real and imaginary parts were signed numbers stored as unsigned; 65536 was subtracted.")
 
 
 def _one_philips_scale(arrays: list[np.ndarray], volumes: Sequence[Volume], remarks: list[str]) -> None:

@@ -263,10 +263,11 @@ class FoundScan:
             magnitude, phase = from_complex(parts[REAL], parts[IMAGINARY])
             magnitude, name = parts.get(MAGNITUDE, magnitude), "complex"
             remarks.append("Phase computed from real and imaginary images.")
-        if self.vendor == "GE":
+        if self.vendor == "GE" or PHASE not in parts:
             phase, cosine = undo_alternation(phase, magnitude)
             if cosine is not None:
-                remarks.append(f"Every second slice was turned by π (GE; cosine between slices {cosine:.2f}).")
+                remarks.append(f"Every second slice was turned by π (cosine between slices {cosine:.2f}).")
+        if self.vendor == "GE":
             np.negative(phase, out=phase)
             remarks.append(
                 "Phase was negated, as GE stores it with the opposite sign (not verified on a scanner: heed the "

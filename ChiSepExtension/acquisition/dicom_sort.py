@@ -190,7 +190,7 @@ def _same_kind(a: Volume, b: Volume) -> bool:
 
 def _kind(volume: Volume) -> tuple:
     time = volume.echo_time_s
-    return volume.part, volume.variant, None if time is None else round(time / 5e-5), volume.first.echo_number or 0
+    return volume.part, volume.variant, -1 if time is None else round(time / 5e-5), volume.first.echo_number or 0
 
 
 def _apart(images: list[ImageHeader]) -> bool:

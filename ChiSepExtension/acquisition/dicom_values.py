@@ -12,14 +12,17 @@ import zlib
 from collections.abc import Iterable
 
 import numpy as np
+from pydicom.errors import BytesLengthException, InvalidDicomError
 
 #: What pydicom, its decoders and numpy raise for damaged files.
 READ_FAILURES = (
     ArithmeticError,
     AssertionError,
     AttributeError,
+    BytesLengthException,
     EOFError,
     ImportError,
+    InvalidDicomError,
     LookupError,
     NotImplementedError,
     OSError,
