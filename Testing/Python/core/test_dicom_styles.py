@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pydicom
 import pytest
@@ -178,7 +180,9 @@ def test_lossy_compression_is_refused(tmp_path):
 
 
 def test_unsigned_magnitude_stored_as_signed_is_mended(tmp_path):
-    truth = scan(echo_times_s=(0.005, 0.011))
+    bright = scan(echo_times_s=(0.005, 0.011))
+    shading = np.linspace(0.2, 1, bright.grid.shape[2])  # a coil's: values all over the 16 bits
+    truth = dataclasses.replace(bright, magnitude=bright.magnitude * shading)
     for path in write_dicom(tmp_path, truth, style="siemens"):
         dataset = pydicom.dcmread(path)
         if "M" in dataset.ImageType:
