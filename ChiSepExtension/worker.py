@@ -9,8 +9,10 @@ file. Lines on stdout::
     {"event": "started", "pid": 4711}
     {"event": "progress", "fraction": 0.4, "message": "Background field"}
     {"event": "log", "message": "…"}
-    {"event": "done", "maps": {"chi_para": "chi_para.npy", …}, "provenance": "provenance.json"}
+    {"event": "done", "maps": {"chi_para": "chi_para.npy", …}, "provenance": "provenance.json", "pictures": {…}}
     {"event": "error", "message": "…", "remedy": "…", "exit_code": 2}
+
+A job whose ``task`` is "check" is examined by the input gate instead and ends with ``{"event": "done", "gate": {…}}``.
 """
 
 from __future__ import annotations
@@ -42,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
     from ChiSepExtension.errors import ChiSepError
 
     try:
-        maps, provenance = _do(job, job_file.parent)
+        answer = (_check if job.get("task") == "check" else _do)(job, job_file.parent)
     except ChiSepError as error:
         _tell(event="error", message=error.message, remedy=error.remedy, exit_code=error.exit_code)
         return error.exit_code
@@ -50,20 +52,20 @@ def main(arguments: list[str] | None = None) -> int:
         message = "There is not enough memory for this run."
         _tell(event="error", message=message, remedy="Close other programs or crop the images.", exit_code=4)
         return 4
-    _tell(event="done", maps=maps, provenance=provenance)
+    _tell(event="done", **answer)
     return 0
 
 
-def _do(job: dict[str, Any], folder: Path) -> tuple[dict[str, str], str]:
+def _read(job: dict[str, Any], folder: Path) -> tuple[Any, dict[str, Any]]:
+    """Series of a job, and given maps, spin echo and options as keyword arguments."""
     import numpy as np
 
     from ChiSepExtension.acquisition.gradient_echo import GradientEchoSeries
     from ChiSepExtension.acquisition.phase_scaling import to_radians
+    from ChiSepExtension.acquisition.spin_echo import SpinEchoSeries
     from ChiSepExtension.geometry import Grid
+    from ChiSepExtension.given_maps import GivenMaps
     from ChiSepExtension.options import Options
-    from ChiSepExtension.outputs import full_provenance
-    from ChiSepExtension.pipeline import GivenMaps, run
-    from ChiSepExtension.volume_io import write_text
 
     def load(name: str):
         return np.load(folder / job[name], allow_pickle=False) if job.get(name) else None
@@ -80,7 +82,25 @@ def _do(job: dict[str, Any], folder: Path) -> tuple[dict[str, str], str]:
         mask=None if mask is None else mask.astype(bool),
         **{name: load(name) for name in ("r2_hz", "r2prime_hz", "r2star_hz", "local_field_ppm")},
     )
-    result = run(series, Options.from_dict(job.get("options", {})), given=given, progress=_progress)
+    spin_echo = None
+    if facts := job.get("spin_echo"):
+        echoes = np.load(folder / facts["magnitude"], allow_pickle=False)
+        own = Grid(echoes.shape[1:], np.array(facts["ijk_to_ras"]))
+        spin_echo = SpinEchoSeries(echoes, facts["echo_times_s"], own, facts["refocusing_deg"]).validate()
+    options = Options.from_dict(job.get("options", {}))
+    return series, {"given": given, "spin_echo": spin_echo, "options": options}
+
+
+def _do(job: dict[str, Any], folder: Path) -> dict[str, Any]:
+    import numpy as np
+
+    from ChiSepExtension.outputs import full_provenance
+    from ChiSepExtension.pipeline import run
+    from ChiSepExtension.quality.figures import quality_picture
+    from ChiSepExtension.volume_io import write_text
+
+    series, arguments = _read(job, folder)
+    result = run(series, **arguments, progress=_progress)
     output = folder / job.get("output_folder", ".")
     output.mkdir(parents=True, exist_ok=True)
     maps = {}
@@ -90,7 +110,26 @@ def _do(job: dict[str, Any], folder: Path) -> tuple[dict[str, str], str]:
     for warning in result.warnings:
         _tell(event="log", message=f"Warning: {warning}")
     write_text(output / "provenance.json", json.dumps(full_provenance(result), ensure_ascii=False, indent=2))
-    return maps, "provenance.json"
+    quality_picture(series, result).save(output / "qc.png")
+    mean = np.sqrt(
+        sum(np.square(echo, dtype=np.float32) for echo in series.magnitude) / np.float32(len(series.magnitude))
+    )
+    np.save(output / "magnitude.npy", mean, allow_pickle=False)
+    maps["magnitude"] = "magnitude.npy"
+    return {"maps": maps, "provenance": "provenance.json", "pictures": {"qc": "qc.png"}}
+
+
+def _check(job: dict[str, Any], folder: Path) -> dict[str, Any]:
+    import numpy as np
+
+    from ChiSepExtension.geometry import Grid
+    from ChiSepExtension.quality.gate import check_inputs
+
+    series, arguments = _read(job, folder)
+    context = {
+        name: Grid(tuple(grid["shape"]), np.array(grid["ijk_to_ras"])) for name, grid in job.get("context", {}).items()
+    }
+    return {"gate": check_inputs(series, **arguments, context=context, progress=_progress).to_dict()}
 
 
 def _progress(fraction: float, message: str) -> None:
