@@ -48,6 +48,8 @@ from ChiSepExtension.mrml.loading import gather_echoes, load_folder  # noqa: E40
 from ChiSepExtension.mrml.maps import SURVEY  # noqa: E402
 from ChiSepExtension.mrml.parameters import options_of, reset_parameters  # noqa: E402
 from ChiSepExtension.mrml.separation import SeparationJob  # noqa: E402
+from ChiSepExtension.mrml.spin_echo import load_spin_echo  # noqa: E402
+from ChiSepExtension.mrml.verdict import Verdict, record_verdict  # noqa: E402
 from ChiSepExtension.notice import RESEARCH_USE  # noqa: E402
 from ChiSepExtension.progress import NEVER, silent  # noqa: E402
 from ChiSepExtension.ui.parameter_node import ChiSepModuleParameterNode  # noqa: E402
@@ -108,6 +110,10 @@ class ChiSepModuleLogic(ScriptedLoadableModuleLogic):
         """
         return load_folder(slicer.mrmlScene, folder, echo_times_s=echoTimes, field_strength_t=fieldStrength)
 
+    def loadSpinEcho(self, folder):
+        """Load a multi-echo spin echo (NIfTI with JSON sidecars) into a sequence node, for a measured R2."""
+        return load_spin_echo(slicer.mrmlScene, folder)
+
     def gatherEchoes(self, volumes, role, echoTimes=None):
         """One sequence node out of volumes that are loaded one per echo; ``role`` is "magnitude" or "phase"."""
         return gather_echoes(slicer.mrmlScene, volumes, role, echoTimes)
@@ -120,18 +126,16 @@ class ChiSepModuleLogic(ScriptedLoadableModuleLogic):
         fieldStrength=None,
         mask=None,
         r2=None,
+        r2prime=None,
+        spinEcho=None,
+        context=None,
         outputs=None,
-        method="closed-form",
-        drPara=None,
-        drDia=None,
-        r2primeFallback="constant-r2",
-        invertPhase=False,
-        device="auto",
-        weights=None,
+        gate=None,
         waitForCompletion=True,
         progress=None,
         cancel=NEVER,
         callbacks=None,
+        **choices,
     ):
         """Separate the susceptibility sources of a multi-echo gradient-echo scan.
 
@@ -142,15 +146,24 @@ class ChiSepModuleLogic(ScriptedLoadableModuleLogic):
             to radians is recognised.
         echoTimes, fieldStrength
             In s and T; None takes them from the magnitude sequence.
-        mask, r2
-            Brain mask (volume or segmentation) and measured R2 in 1/s; None does without.
+        mask, r2, r2prime
+            Brain mask (volume or segmentation) and measured R2 or R2' in 1/s; None does without.
+        spinEcho
+            Sequence of a multi-echo spin echo, from which R2 is measured; instead of an R2 map.
+        context
+            Volumes that lie beside the maps, by name: {"flair": …, "t1": …, "swi": …}.
         outputs
             Nodes to fill, by map ("chi_para", "chi_dia", …); None takes those of an earlier run, or new ones.
+        gate
+            What `gate` has returned; red without an override in words is refused, and all of it is recorded.
         waitForCompletion
             True computes in this process and returns `SeparationResult`. False starts a child process and returns a
             handle with ``cancel()``; ``callbacks`` (`ui.separation_run.RunCallbacks`) tell how it goes.
         progress
             ``progress(fraction, message)`` while waiting.
+        choices
+            method, drPara, drDia, r2primeFallback, invertPhase, repairs, device, weights: see
+            `ChiSepModuleParameterNode`.
 
         Raises
         ------
@@ -167,24 +180,59 @@ class ChiSepModuleLogic(ScriptedLoadableModuleLogic):
         """
         if self.isRunning:
             raise InputError("A run is under way.", "Wait for it, or cancel it.")
-        values = {"method": method, "drPara": drPara, "drDia": drDia, "r2primeFallback": r2primeFallback}
-        job = SeparationJob.prepare(
-            slicer.mrmlScene,
-            magnitude,
-            phase,
-            echo_times_s=echoTimes,
-            field_strength_t=fieldStrength,
-            mask=mask,
-            r2=r2,
-            outputs=outputs,
-            options=options_of({**values, "invertPhase": invertPhase, "device": device, "weights": weights}),
-        )
+        record = None if gate is None else {"gate": gate.require().to_dict()}
+        given = {"mask": mask, "r2": r2, "r2prime": r2prime, "spin_echo": spinEcho, "context": context}
+        job = self._job(magnitude, phase, echoTimes, fieldStrength, choices, outputs=outputs, record=record, **given)
         if waitForCompletion:
             return job.run(progress or silent, cancel)
         from ChiSepExtension.ui.separation_run import RunCallbacks, SeparationRun
 
         self._run = SeparationRun(job, callbacks or RunCallbacks(progress=progress or silent))
         return self._run
+
+    def gate(
+        self,
+        magnitude,
+        phase,
+        echoTimes=None,
+        fieldStrength=None,
+        waitForCompletion=True,
+        callbacks=None,
+        mask=None,
+        r2=None,
+        r2prime=None,
+        spinEcho=None,
+        context=None,
+        **choices,
+    ):
+        """Look at the inputs of `process` before it is called; takes its arguments and changes nothing.
+
+        Returns a `quality.gate.Gate` (``gate.color``, ``gate.rows``), or the handle of a child process.
+
+        Example
+        -------
+        >>> gate = logic.gate(scan.magnitude, scan.phase, method="r2star-qsm")
+        >>> maps = logic.process(scan.magnitude, scan.phase, method="r2star-qsm", gate=gate)
+        """
+        given = {"mask": mask, "r2": r2, "r2prime": r2prime, "spin_echo": spinEcho, "context": context}
+        job = self._job(magnitude, phase, echoTimes, fieldStrength, choices, **given)
+        if waitForCompletion:
+            return job.check()
+        from ChiSepExtension.ui.gate_run import GateRun, RunCallbacks
+
+        return GateRun(job, callbacks or RunCallbacks())
+
+    @staticmethod
+    def _job(magnitude, phase, echoTimes, fieldStrength, choices, **given):
+        return SeparationJob.prepare(
+            slicer.mrmlScene,
+            magnitude,
+            phase,
+            echo_times_s=echoTimes,
+            field_strength_t=fieldStrength,
+            options=options_of(choices),
+            **given,
+        )
 
     @property
     def isRunning(self):
@@ -201,11 +249,15 @@ class ChiSepModuleLogic(ScriptedLoadableModuleLogic):
             self._run.abandon()
         self._run = None
 
-    def showMaps(self, nodes, preset=SURVEY, style="overlay"):
+    def showMaps(self, nodes, preset=SURVEY, style="overlay", layout="maps", opacity=1.0, context=None, earlier=None):
         """Show maps (nodes by key) in linked views; returns False where there are no views."""
-        from ChiSepExtension.ui.views import MapViews
+        from ChiSepExtension.ui.views import MapViews, ViewChoice
 
-        return MapViews().show(nodes, preset, style)
+        return MapViews().show(nodes, ViewChoice(preset, style, layout, opacity, context or {}, earlier))
+
+    def recordVerdict(self, nodes, verdict, remark="", by=""):
+        """Store a verdict on the quality of maps ("pass", "remark" or "fail") with them; ``by`` signs it."""
+        record_verdict(nodes, Verdict.now(verdict, remark, by))
 
 
 class ChiSepModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
@@ -246,9 +298,10 @@ class ChiSepModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def cleanup(self):
         if self.panel is not None:
-            self.panel.run.abandon()
+            self.panel.abandon()
             self.logic.abandonRun()
             self.panel.readout.stop()
+            self.panel.keys.remove()
             self.panel.views.leave()
             self.setParameterNode(None)
         self.removeObservers()
@@ -257,11 +310,14 @@ class ChiSepModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._isEntered = True
         self.initializeParameterNode()
         self.panel.readout.start()
+        self.panel.keys.install()
         if self._viewsWereShown or self.panel.views.areShown:
             self.panel.showAgain()
 
     def exit(self):
         self._isEntered = False
+        self.panel.keys.remove()
+        self.panel.preview.stop()
         self.panel.readout.stop()
         self._viewsWereShown = self.panel.views.leave()
         self.setParameterNode(None)
@@ -273,7 +329,7 @@ class ChiSepModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         super().onReload()
 
     def onSceneStartClose(self, caller, event):
-        self.panel.run.abandon()
+        self.panel.abandon()
         self.logic.abandonRun()
         self.panel.readout.stop()
         self.setParameterNode(None)
@@ -290,6 +346,7 @@ class ChiSepModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.panel.nodesChanged()
 
     def onStartSave(self, caller, event):
+        self.panel.preview.stop()
         self.panel.views.beforeSave()
 
     def onEndSave(self, caller, event):

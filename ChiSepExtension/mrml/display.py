@@ -18,6 +18,7 @@ from .maps import OUTPUT_MAPS, PPB, SURVEY, OutputMap
 from .volumes import set_meaning
 
 SHOWN_COPY = "ChiSep.shownCopyOf"
+_COPIED = "ChiSep.copiedAt"
 DISPLAY_ONLY = "ChiSep.displayOnly"  # the reference goes when the map is removed; this attribute stays
 OVERLAY, GREY = "overlay", "grey"
 _ABOVE_ALL = 1e30
@@ -102,7 +103,7 @@ def style_map(volume, kind: OutputMap, preset: str = SURVEY, style: str = OVERLA
 def shown_copy(volume, kind: OutputMap, preset: str = SURVEY, style: str = OVERLAY):
     """The volume that the views show for a map: a copy in ppb that is never saved, or the map itself if its unit fits.
 
-    The copy is made once per map and refreshed on every call.
+    The copy is made once per map and refreshed when the map's voxels have changed.
     """
     if kind.shown_scale == 1.0:
         style_map(volume, kind, preset, style)
@@ -118,8 +119,11 @@ def shown_copy(volume, kind: OutputMap, preset: str = SURVEY, style: str = OVERL
     with slicer.util.NodeModify(copy):  # a map may lie under a transform: it is shown there, only not computed with
         copy.CopyOrientation(volume)
         copy.SetAndObserveTransformNodeID(volume.GetTransformNodeID())
-        values = slicer.util.arrayFromVolume(volume).astype(np.float32)
-        slicer.util.updateVolumeFromArray(copy, values * np.float32(kind.shown_scale))
+        changed = str(volume.GetImageData().GetMTime())
+        if copy.GetAttribute(_COPIED) != changed:  # a change of window must not copy 46 MB
+            values = slicer.util.arrayFromVolume(volume)
+            slicer.util.updateVolumeFromArray(copy, np.multiply(values, kind.shown_scale, dtype=np.float32))
+            copy.SetAttribute(_COPIED, changed)
     set_meaning(copy, kind.quantity, PPB)
     show_with_preset(copy, kind, preset, style)
     legend = show_legend(copy, f"{kind.label} [{kind.shown_unit}]", "%.0f")
@@ -143,7 +147,7 @@ def remove_orphaned_copies(scene) -> None:
     nodes = [scene.GetNthNodeByClass(n, "vtkMRMLScalarVolumeNode")
              for n in range(scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode"))]  # fmt: skip
     for node in nodes:
-        if node.GetAttribute(DISPLAY_ONLY) and node.GetNodeReference(SHOWN_COPY) is None:
+        if node.GetAttribute(DISPLAY_ONLY) == "1" and node.GetNodeReference(SHOWN_COPY) is None:
             scene.RemoveNode(node)
 
 

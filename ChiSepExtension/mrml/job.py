@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..errors import Cancelled, ChiSepError, InputError, MemoryLimitError, WeightsError, without_command_line
+from ..geometry import Grid
 from .echoes import EchoInput
 from .maps import OUTPUT_MAPS
+from .outputs import MAGNITUDE
+from .spin_echo import SpinEchoInput
 
 JOB_FILE = "job.json"
 PACKAGE_ROOT = Path(__file__).resolve().parents[2]
@@ -22,10 +25,26 @@ def write_job(
     echoes: EchoInput,
     options: dict[str, Any],
     *,
-    mask: np.ndarray | None = None,
-    r2_hz: np.ndarray | None = None,
+    given: Mapping[str, np.ndarray | None] | None = None,
+    context: Mapping[str, Grid] | None = None,
+    spin_echo: SpinEchoInput | None = None,
+    record: Mapping[str, Any] | None = None,
+    task: str = "run",
 ) -> Iterator[float]:
-    """Write the arrays and then the job file, one echo per step, so that the caller can let events pass in between.
+    """Write the arrays and then the job file, one array per step, so that the caller can let events pass in between.
+
+    Parameters
+    ----------
+    given
+        Maps by the names of `GivenMaps`; None and bool arrays are fine.
+    context
+        Grids of the images that will lie beside the maps, by name.
+    spin_echo
+        A multi-echo spin echo on a grid of its own, from which R2 is measured.
+    record
+        What the provenance has to say besides where the images came from.
+    task
+        "run", or "check" for the input gate alone.
 
     Yields
     ------
@@ -42,18 +61,18 @@ def write_job(
     number = len(echoes.magnitude)
     shape = (number, *grid.shape)
     for part, role in enumerate(("magnitude", "phase")):
-        # Not a memory map: on a full disk a write into one ends the whole application with a bus error.
-        with (folder / f"{role}.npy").open("wb") as stream:
-            header = {"descr": "<f4", "fortran_order": False, "shape": shape}
-            np.lib.format.write_array_header_1_0(stream, header)
-            for n, echo in enumerate(echoes.arrays(role)):
-                stream.write(np.ascontiguousarray(echo, dtype="<f4").data)
-                yield 0.5 * part + 0.5 * (n + 1) / (number + 1)
-    given = {"mask": mask, "r2_hz": r2_hz}
+        for n in _write_echoes(folder / f"{role}.npy", echoes.arrays(role), shape):
+            yield 0.5 * part + 0.5 * (n + 1) / (number + 1)
+    if spin_echo is not None:
+        shape = (len(spin_echo.volumes), *spin_echo.grid.shape)
+        for _ in _write_echoes(folder / "spin_echo.npy", spin_echo.arrays(), shape):
+            yield 0.99
+    given = {name: array for name, array in (given or {}).items() if array is not None}
     for name, array in given.items():
-        if array is not None:
-            np.save(folder / f"{name}.npy", array.astype(np.uint8 if array.dtype == bool else np.float32))
+        np.save(folder / f"{name}.npy", array.astype(np.uint8 if array.dtype == bool else np.float32))
+        yield 0.99
     job = {
+        "task": task,
         "package_root": str(PACKAGE_ROOT),
         "output_folder": "maps",
         "magnitude": "magnitude.npy",
@@ -62,25 +81,54 @@ def write_job(
         "echo_times_s": echoes.echo_times_s,
         "field_strength_t": echoes.field_strength_t,
         "ijk_to_ras": grid.ijk_to_ras.tolist(),
-        **{name: None if array is None else f"{name}.npy" for name, array in given.items()},
+        **{name: f"{name}.npy" for name in given},
+        "spin_echo": None if spin_echo is None else {"magnitude": "spin_echo.npy", **spin_echo.facts},
         "options": options,
-        "provenance": echoes.source,
+        "context": {
+            name: {"shape": list(own.shape), "ijk_to_ras": own.ijk_to_ras.tolist()}
+            for name, own in (context or {}).items()
+        },
+        "provenance": {**echoes.source, **(record or {})},
     }
     (folder / JOB_FILE).write_text(json.dumps(job), encoding="utf-8")
     yield 1.0
 
 
-def read_results(folder: Path, done: dict[str, Any]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Maps by name and the provenance, from the child's "done" event. Maps that no node shows are not read."""
+def _write_echoes(path: Path, echoes: Iterator[np.ndarray], shape: tuple[int, ...]) -> Iterator[int]:
+    """Write echoes one by one into one array file; yields the number of each.
+
+    Not a memory map: on a full disk a write into one ends the whole application with a bus error.
+    """
+    with path.open("wb") as stream:
+        np.lib.format.write_array_header_1_0(stream, {"descr": "<f4", "fortran_order": False, "shape": shape})
+        for n, echo in enumerate(echoes):
+            stream.write(np.ascontiguousarray(echo, dtype="<f4").data)
+            yield n
+
+
+class StoredMaps(Mapping):
+    """The child's maps by name, each read when it is asked for: all at once would hold the application up."""
+
+    def __init__(self, folder: Path, files: Mapping[str, str]) -> None:
+        shown = {kind.key for kind in OUTPUT_MAPS} | {MAGNITUDE}
+        self._files = {name: folder / file_name for name, file_name in files.items() if name in shown}
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return np.load(self._files[name], allow_pickle=False)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._files)
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+
+def read_results(folder: Path, done: Mapping[str, Any]) -> tuple[StoredMaps, dict[str, Any], bytes]:
+    """Maps by name, the provenance and the quality picture (PNG, or nothing), from the child's "done" event."""
     output = folder / "maps"
-    shown = {kind.key for kind in OUTPUT_MAPS}
-    maps = {
-        name: np.load(output / file_name, allow_pickle=False)
-        for name, file_name in done["maps"].items()
-        if name in shown
-    }
     provenance = json.loads((output / done["provenance"]).read_text(encoding="utf-8"))
-    return maps, provenance
+    picture = done.get("pictures", {}).get("qc")
+    return StoredMaps(output, done["maps"]), provenance, (output / picture).read_bytes() if picture else b""
 
 
 def error_of(event: dict[str, Any]) -> ChiSepError:

@@ -15,7 +15,7 @@ from ..acquisition.sidecar import Sidecar
 from ..errors import InputError
 from ..geometry import Grid, turned_onto
 from ..volume_io import read_volume
-from .echoes import echo_sequence, echo_volumes, natural_order, sequence_of_volumes
+from .echoes import PARTNER_PHASE, PARTNER_R2, echo_sequence, echo_volumes, natural_order, sequence_of_volumes
 from .maps import PER_SECOND
 from .volumes import set_array, set_meaning
 
@@ -96,6 +96,9 @@ def load_folder(
     times = [float(t) for t in series.echo_times_s]
     r2_map, remark = _load_r2_map(scene, Path(scan.magnitude[0]).parent, series.grid)
     remarks += [remark] if remark else []
+    nodes["magnitude"].SetNodeReferenceID(PARTNER_PHASE, nodes["phase"].GetID())
+    if r2_map is not None:
+        nodes["magnitude"].SetNodeReferenceID(PARTNER_R2, r2_map.GetID())
     return LoadedEchoes(nodes["magnitude"], nodes["phase"], times, series.field_strength_t, remarks, r2_map)
 
 

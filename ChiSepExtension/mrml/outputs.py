@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from .volumes import set_array, set_meaning
 KIND = "ChiSep.map"
 MAGNITUDE = "magnitude"
 PROVENANCE = "ChiSep.provenance"
-INPUT_ROLES = ("magnitude", "phase", "mask", "r2")
+INPUT_ROLES = ("magnitude", "phase", "mask", "r2", "r2prime", "spin_echo")
 
 
 def write_maps(
@@ -40,7 +40,7 @@ def write_maps(
     name
         Of the input; the outputs are called "<name> chi-para" and so on.
     inputs
-        Nodes by role (magnitude, phase, mask, r2), to which the outputs refer; the first one also says where in the
+        Nodes by role (`INPUT_ROLES`), to which the outputs refer; the first one also says where in the
         subject hierarchy the outputs belong.
     outputs
         Nodes to fill, by key. Where there is none, the node that an earlier run on the same input has made is used
@@ -51,10 +51,24 @@ def write_maps(
     dict
         Volume nodes by key.
     """
-    inputs = {role: node for role, node in (inputs or {}).items() if node is not None and node.GetID()}
-    outputs = dict(outputs or {})
+    return dict(
+        map_steps(scene, maps, grid, name=name, provenance=provenance, inputs=inputs or {}, outputs=outputs or {})
+    )
+
+
+def map_steps(
+    scene,
+    maps: Mapping[str, np.ndarray],
+    grid: Grid,
+    *,
+    name: str,
+    provenance: Mapping[str, Any],
+    inputs: Mapping[str, Any],
+    outputs: Mapping[str, Any],
+) -> Iterator[tuple[str, Any]]:
+    """What `write_maps` does, map by map: (key, node)."""
+    inputs = {role: node for role, node in inputs.items() if node is not None and node.GetID()}
     text = json.dumps(provenance, ensure_ascii=True, sort_keys=True, default=_plain)
-    nodes = {}
     for kind in OUTPUT_MAPS:
         array = maps.get(kind.key)
         if array is None:
@@ -66,10 +80,9 @@ def write_maps(
         node.SetAttribute(PROVENANCE, text)
         for role in INPUT_ROLES:
             node.SetNodeReferenceID(f"ChiSep.{role}", inputs[role].GetID() if role in inputs else None)
-        nodes[kind.key] = node
-    if inputs:
-        place_beside(scene, next(iter(inputs.values())), list(nodes.values()))
-    return nodes
+        if inputs:
+            place_beside(scene, next(iter(inputs.values())), [node])
+        yield kind.key, node
 
 
 def require_own_outputs(outputs: Mapping[str, Any], inputs: Mapping[str, Any]) -> None:
@@ -87,14 +100,19 @@ def require_own_outputs(outputs: Mapping[str, Any], inputs: Mapping[str, Any]) -
         taken[node.GetID()] = f"the map {kind.title}"
 
 
-def write_magnitude(scene, echoes: Sequence, grid: Grid, *, name: str, inputs: Mapping[str, Any]):
-    """The mean magnitude as a volume of its own, to lie behind the overlays: a sequence cannot. Returns the node."""
+def write_magnitude(
+    scene, echoes: Sequence, grid: Grid, *, name: str, inputs: Mapping[str, Any], array: np.ndarray | None = None
+):
+    """The mean magnitude as a volume of its own, to lie behind the overlays: a sequence cannot. Returns the node.
+
+    ``array`` is the mean of the echoes where somebody has computed it already.
+    """
     magnitude = inputs.get("magnitude")
     node = _earlier(scene, MAGNITUDE, magnitude)
     if node is None:
         node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", scene.GenerateUniqueName(f"{name} mean magnitude"))
         node.CreateDefaultDisplayNodes()
-    set_array(node, combined_magnitude(echoes), grid)
+    set_array(node, combined_magnitude(echoes) if array is None else array, grid)
     show_magnitude(node)
     node.SetAttribute(KIND, MAGNITUDE)
     if magnitude is not None:
@@ -110,6 +128,16 @@ def magnitude_behind(map_node):
     if made is None and magnitude is not None and magnitude.IsA("vtkMRMLScalarVolumeNode"):
         return magnitude
     return made
+
+
+def maps_of_same_run(map_node) -> dict[str, Any]:
+    """All maps that were made from the same magnitude as this one, by key, its mean magnitude among them."""
+    magnitude = map_node.GetNodeReference("ChiSep.magnitude")
+    keys = [kind.key for kind in OUTPUT_MAPS]
+    found = {key: _earlier(map_node.GetScene(), key, magnitude) for key in keys}
+    found = {key: node for key, node in found.items() if node is not None}
+    behind = magnitude_behind(map_node)
+    return found | ({MAGNITUDE: behind} if behind is not None else {})
 
 
 def provenance_of(node) -> dict[str, Any]:

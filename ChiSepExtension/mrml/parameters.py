@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from ..errors import ChiSepError
+from ..errors import ChiSepError, InputError
 from ..options import Options
-from .echoes import echo_input, echo_times_of, field_strength_of
+from .echoes import PARTNER_PHASE, PARTNER_R2, echo_input, echo_times_of, echo_volumes, field_strength_of
 from .loading import format_echo_times, parse_echo_times
 from .maps import OUTPUT_MAPS
 from .outputs import INPUT_ROLES, require_own_outputs
@@ -15,6 +16,9 @@ from .outputs import INPUT_ROLES, require_own_outputs
 MADE_FROM = "ChiSep.magnitude"
 #: Attributes of the parameter node: what a scan filled in, so that it is not taken for what the user has typed.
 _FILLED_TIMES, _FILLED_FIELD = "ChiSep.filledEchoTimes", "ChiSep.filledFieldStrength"
+#: Parameters that hold the images beside the maps.
+CONTEXT = ("flair", "t1", "swi")
+NEEDS_R2 = "needs a measured R2 or R2′: choose a map or a spin echo"
 _FIELD_FORMAT = "{:.3f}"  # the decimals that the panel shows
 
 
@@ -33,6 +37,9 @@ def run_arguments(parameters: Any) -> dict[str, Any]:
         "fieldStrength": parameters.fieldStrength,
         "mask": alive(parameters.maskSegmentation) or alive(parameters.maskVolume),
         "r2": alive(parameters.r2Map),
+        "r2prime": alive(parameters.r2primeMap),
+        "spinEcho": spin_echo_of(parameters),
+        "context": context_nodes(parameters) or None,
         "method": parameters.method,
         "drPara": None if parameters.drAutomatic else parameters.drPara,
         "drDia": None if parameters.drAutomatic else parameters.drDia,
@@ -52,16 +59,72 @@ def why_not(parameters: Any) -> str:
         return "Type the echo times in milliseconds."
     if parameters.maskSegmentation is not None and parameters.maskVolume is not None:
         return "Choose the brain mask as a volume or as a segmentation, not both."
+    if sum(node is not None for node in (parameters.r2Map, parameters.r2primeMap, parameters.spinEcho)) > 1:
+        return "Choose an R2 map, an R2′ map or a spin echo, not more than one of them."
     try:
         arguments = run_arguments(parameters)
         echo_input(arguments["magnitude"], arguments["phase"], arguments["echoTimes"] or [], arguments["fieldStrength"])
-        options = options_of(arguments)
-        require_own_outputs(output_nodes(parameters), {role: arguments[role] for role in INPUT_ROLES})
+        options = options_of({name: value for name, value in arguments.items() if name in _OPTIONS})
+        require_own_outputs(output_nodes(parameters), _inputs(arguments))
     except ChiSepError as error:
         return str(error)
-    if options.needs_measured_r2prime and arguments["r2"] is None:
-        return "The method sepnet-r2prime needs a measured R2 map: choose one, or the method sepnet-r2star."
+    if options.needs_measured_r2prime and not any(arguments[name] for name in ("r2", "r2prime", "spinEcho")):
+        return f"The method χ-sepnet-R2′ {NEEDS_R2}, or the method χ-sepnet-R2*."
     return ""
+
+
+def method_reasons(parameters: Any, problems: Mapping[str, str]) -> dict[str, str]:
+    """Why a method cannot be chosen, for those that cannot.
+
+    Parameters
+    ----------
+    problems
+        Why there are no network weights for a method, by method; empty where there are.
+    """
+    reasons = {}
+    if not any(map(alive, (parameters.r2Map, parameters.r2primeMap, parameters.spinEcho))):
+        reasons["sepnet-r2prime"] = f"It {NEEDS_R2}."
+    return reasons | {method: problem for method, problem in problems.items() if problem}
+
+
+def spin_echo_of(parameters: Any):
+    """The sequence of the spin echo, or None."""
+    return alive(parameters.spinEcho)
+
+
+def _inputs(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Input nodes of a run by their role in `outputs.INPUT_ROLES`."""
+    return {role: arguments["spinEcho" if role == "spin_echo" else role] for role in INPUT_ROLES}
+
+
+def context_nodes(parameters: Any) -> dict[str, Any]:
+    """The chosen images that lie beside the maps, by parameter name; without those that are not chosen."""
+    nodes = {name: alive(getattr(parameters, name)) for name in CONTEXT}
+    return {name: node for name, node in nodes.items() if node is not None}
+
+
+def input_state(parameters: Any) -> tuple:
+    """Something that is equal as long as a run would start from the same voxels and choices.
+
+    Raises
+    ------
+    InputError
+        If the line of echo times cannot be read.
+    """
+    return tuple((name, _state(value)) for name, value in run_arguments(parameters).items() if name != "device")
+
+
+def _state(value: Any) -> Any:
+    if isinstance(value, dict):
+        return tuple((name, _state(each)) for name, each in value.items())
+    if isinstance(value, list):
+        return tuple(value)
+    if not hasattr(value, "GetID"):
+        return value
+    if value.IsA("vtkMRMLSegmentationNode"):
+        return value.GetID(), value.GetSegmentation().GetMTime()
+    images = [volume.GetImageData() for volume in echo_volumes(value)]
+    return value.GetID(), *(image.GetMTime() for image in images if image is not None)
 
 
 def alive(node):
@@ -69,24 +132,42 @@ def alive(node):
     return node if node is not None and node.GetScene() is not None else None
 
 
-def options_of(arguments: dict[str, Any]) -> Options:
-    """The pipeline's options out of `process` arguments."""
-    return Options(
-        method=arguments["method"],
-        dr_para=arguments.get("drPara"),
-        dr_dia=arguments.get("drDia"),
-        r2prime_fallback=arguments["r2primeFallback"],
-        invert_phase=arguments["invertPhase"],
-        device=arguments["device"],
-        weights=arguments.get("weights"),
-    ).validate()
+#: Choices of `process` and the option that each is.
+_OPTIONS = {
+    "method": "method",
+    "drPara": "dr_para",
+    "drDia": "dr_dia",
+    "r2primeFallback": "r2prime_fallback",
+    "invertPhase": "invert_phase",
+    "device": "device",
+    "weights": "weights",
+}
+
+
+def options_of(choices: Mapping[str, Any]) -> Options:
+    """The pipeline's options out of the choices of `process`; those that are missing keep their defaults.
+
+    Raises
+    ------
+    InputError
+        If there is no such choice, or its value is not allowed.
+    """
+    unknown = sorted(set(choices) - set(_OPTIONS))
+    if unknown:
+        raise InputError(f"There is no choice {', '.join(unknown)}.", f"Known: {', '.join(_OPTIONS)}.")
+    return Options(**{_OPTIONS[name]: value for name, value in choices.items()}).validate()
 
 
 def fill_from_sequence(parameters: Any) -> None:
     """Take echo times and field strength from the chosen magnitude, where it knows them.
 
-    What was filled in from another magnitude goes where this one knows nothing; what the user has typed stays.
+    What was filled in from another magnitude goes where this one knows nothing; what the user has typed stays. Phase
+    and R2 map that were loaded with the magnitude are chosen with it.
     """
+    for name, role in (("phase", PARTNER_PHASE), ("r2Map", PARTNER_R2)):
+        partner = parameters.magnitude.GetNodeReference(role) if alive(parameters.magnitude) is not None else None
+        if partner is not None:
+            setattr(parameters, name, partner)
     times, field_strength = echo_times_of(parameters.magnitude), field_strength_of(parameters.magnitude)
     typed_times, typed_field = typed_values(parameters)
     if times:

@@ -48,6 +48,32 @@ def grid_of(volume) -> Grid:
     )
 
 
+def world_grid_of(volume) -> Grid:
+    """The grid of a volume as it lies in the scene: with its transform, where that is linear.
+
+    Raises
+    ------
+    InputError
+        If the node is empty or lies under a warp.
+    """
+    transform = volume.GetParentTransformNode()
+    if transform is None:
+        return grid_of(volume)
+    if not transform.IsTransformToWorldLinear() or volume.GetImageData() is None:
+        raise InputError(
+            f"The volume “{volume.GetName()}” lies under the warp “{transform.GetName()}”.",
+            "Harden the transform (Data module), or choose another volume.",
+        )
+    own, world = vtk.vtkMatrix4x4(), vtk.vtkMatrix4x4()
+    volume.GetIJKToRASMatrix(own)
+    transform.GetMatrixTransformToWorld(world)
+    vtk.vtkMatrix4x4.Multiply4x4(world, own, own)
+    return Grid(
+        tuple(reversed(volume.GetImageData().GetDimensions())),
+        np.array([own.GetElement(*rc) for rc in np.ndindex(4, 4)]).reshape(4, 4),
+    )
+
+
 def array_of(volume) -> np.ndarray:
     """(z, y, x) view of a scalar volume's voxels. Vector and colour volumes are an `InputError`."""
     grid_of(volume)

@@ -19,6 +19,8 @@ def _valueText(value: Any) -> str:
         return repr(str(value))
     if isinstance(value, (list, tuple)):
         return f"[{', '.join(_valueText(item) for item in value)}]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key!r}: {_valueText(item)}" for key, item in value.items()) + "}"
     if isinstance(value, float):
         return f"{value:.7g}"
     return repr(value)

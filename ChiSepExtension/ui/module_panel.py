@@ -8,11 +8,11 @@ from slicer.i18n import tr as _
 
 from ..errors import ChiSepError
 from ..mrml.loading import format_echo_times, parse_echo_times
-from ..mrml.maps import OUTPUT_MAPS
 from ..mrml.parameters import (
     drop_foreign_outputs,
     fill_from_sequence,
     forget_filled_times,
+    input_state,
     output_nodes,
     remember_filled,
     run_arguments,
@@ -20,19 +20,40 @@ from ..mrml.parameters import (
     typed_values,
     why_not,
 )
+from ..mrml.verdict import forget_verdict
 from ..notice import RESEARCH_USE
-from ..options import METHODS
 from .console_line import callText
 from .cursor_readout import CursorReadout
+from .display_panel import DisplayPanel
 from .echo_list import EchoList
+from .gate_panel import GatePanel
+from .keys import Keys
+from .mends import Mends
+from .method_panel import MethodPanel
+from .preview_panel import PreviewPanel
+from .quality_panel import QualityPanel
 from .run_panel import RunPanel
+from .stage_times import learn
+from .torch_install import ensureTorch
 from .views import MapViews
+from .weights_panel import WeightsPanel
 
 _LOGIC = "ChiSepModuleLogic()"
+#: Parameters whose control is not bound by Slicer: it shows other words than the value, or it is more than one control.
+BOUND_BY_HAND = {
+    "method": "methodComboBox",
+    "device": "deviceComboBox",
+    "r2primeFallback": "r2primeFallbackComboBox",
+    "repairs": "gateTable",
+    "weights": "weightsPath",
+    "preset": "presetComboBox",
+    "style": "styleComboBox",
+    "viewLayout": "layoutMapsButton",
+}
 
 
 class ModulePanel:
-    """Connects the widgets of the .ui with Logic, parameters and views.
+    """Connects the sections of the panel with Logic, parameters and views.
 
     Parameters
     ----------
@@ -48,25 +69,37 @@ class ModulePanel:
         self._guiTag = None
         self._magnitudeId = None
         self._updating = False
-        self._shown = None
         self.views = MapViews()
-        self.run = RunPanel(ui, self._start, self._finished)
+        self.run = RunPanel(ui, self.apply)
+        self.gate = GatePanel(ui, self.mend, self.update)
+        self.method = MethodPanel(ui, self.choose, self.run.log)
+        self.weights = WeightsPanel(ui, lambda value: self.choose("weights", value), self.weightsChanged, self.run)
+        self.display = DisplayPanel(ui, self.views, self.choose, self._outputs, self.run.showMessage)
+        self.quality = QualityPanel(ui, self._outputs, self.run)
+        self.preview = PreviewPanel(ui, self.display, self._outputs, self.choose, self.run)
         self.echoes = EchoList(ui.volumeList)
         self.readout = CursorReadout(ui.readoutLabel, self._outputs)
+        self.keys = Keys(
+            {"K": self.display.cycleLayout, "L": self.display.togglePreset, "O": self.display.cycleOverlay}
+        )
         ui.noticeLabel.text = RESEARCH_USE
-        ui.folderPath.filters = ctk.ctkPathLineEdit.Dirs
-        ui.weightsPath.filters = ctk.ctkPathLineEdit.Dirs
+        ui.folderPath.filters = ui.spinEchoPath.filters = ctk.ctkPathLineEdit.Dirs
         connected = [
             ui.applyButton.connect("clicked(bool)", lambda _checked=False: self.run.applyOrCancel()),
+            ui.checkButton.connect("clicked(bool)", lambda _checked=False: self.check()),
             ui.resetButton.connect("clicked(bool)", lambda _checked=False: self.reset()),
             ui.loadButton.connect("clicked(bool)", lambda _checked=False: self.loadFolder()),
+            ui.spinEchoLoadButton.connect("clicked(bool)", lambda _checked=False: self.loadSpinEcho()),
             ui.useAsMagnitudeButton.connect("clicked(bool)", lambda _checked=False: self.gather("magnitude")),
             ui.useAsPhaseButton.connect("clicked(bool)", lambda _checked=False: self.gather("phase")),
             ui.showButton.connect("clicked(bool)", lambda _checked=False: self.showMaps()),
             ui.echoTimesEdit.connect("textEdited(QString)", lambda _text: self._echoTimesEdited()),
-            ui.weightsPath.connect("currentPathChanged(QString)", self._weightsChanged),
             ui.volumesGroup.connect("toggled(bool)", lambda _shown: self.echoes.refresh()),
         ]
+        # What a section hides is shown again when it is opened: it has to be hidden anew.
+        for section in (ui.gateButton, ui.methodButton, ui.weightsButton, ui.qualityButton):
+            connected.append(section.connect("contentsCollapsed(bool)", lambda _collapsed: self._sectionOpened()))
+        connected.append(ui.importGroup.connect("toggled(bool)", lambda _shown: self._sectionOpened()))
         if not all(connected):
             raise RuntimeError("A control of the panel has lost its signal; is the .ui file of another version?")
 
@@ -79,38 +112,44 @@ class ModulePanel:
         if self._parameters is not None:
             self._parameters.disconnectGui(self._guiTag)
         self._parameters = parameters
+        self.display.setParameters(parameters)
         if parameters is None:
+            self.preview.stop()
             self.run.setProblem(_("No scene is open."))
             return
         self._magnitudeId = _idOf(parameters.magnitude)
-        self._shown = (parameters.preset, parameters.style)
         self._guiTag = parameters.connectGui(self._ui)
         self.update()
+        self.quality.update()
+
+    def choose(self, name: str, value) -> None:
+        """Set a parameter; without a scene nothing happens."""
+        if self._parameters is not None and getattr(self._parameters, name) != value:
+            setattr(self._parameters, name, value)
 
     def update(self, *_args) -> None:
         """Follow the parameters: what is enabled, and why not."""
         if self._parameters is None or self._updating:
             return
+        ui, parameters = self._ui, self._parameters
         self._updating = True
         try:
-            if _idOf(self._parameters.magnitude) != self._magnitudeId:
-                self._magnitudeId = _idOf(self._parameters.magnitude)
-                fill_from_sequence(self._parameters)
-                drop_foreign_outputs(self._parameters)
-            self.run.setProblem(why_not(self._parameters))
+            if _idOf(parameters.magnitude) != self._magnitudeId:
+                self._magnitudeId = _idOf(parameters.magnitude)
+                fill_from_sequence(parameters)
+                drop_foreign_outputs(parameters)
+            self.weights.update(parameters.weights)
+            self.method.update(parameters)
+            problem = why_not(parameters) or self.method.reason(parameters.method)
+            if not problem and not self.gate.isCurrent(input_state(parameters)):
+                self.gate.clear()
+            self.run.setProblem(problem or self.gate.problem())
         finally:
             self._updating = False
-        ui, parameters = self._ui, self._parameters
         ui.drParaSpinBox.enabled = ui.drDiaSpinBox.enabled = not parameters.drAutomatic
-        ui.methodLabel.text = METHODS[parameters.method]
-        shown = (parameters.preset, parameters.style)
-        if shown != self._shown:
-            self._shown = shown
-            if self.views.areShown:
-                self.showAgain()
-        if ui.weightsPath.currentPath != parameters.weights:
-            ui.weightsPath.currentPath = parameters.weights
-        ui.showButton.enabled = any(node is not None for node in self._outputs().values())
+        if not self.run.isRunning:
+            ui.checkButton.enabled = not problem
+        self.display.update()
 
     def loadFolder(self) -> None:
         """Load the chosen folder and fill in everything its files say; nothing of the scan before is kept."""
@@ -135,13 +174,34 @@ class ModulePanel:
         parameters.echoTimes = format_echo_times(loaded.echo_times_s)
         parameters.fieldStrength = loaded.field_strength_t
         remember_filled(parameters)
-        # Also None: R2 map, masks and maps of the scan before belong to another head.
+        # Also None: R2 map, masks, other images and maps of the scan before belong to another head.
         parameters.r2Map = loaded.r2_map
-        parameters.maskVolume = parameters.maskSegmentation = None
+        for name in ("r2primeMap", "spinEcho", "maskVolume", "maskSegmentation", "flair", "t1", "swi", "earlierMap"):
+            setattr(parameters, name, None)
         drop_foreign_outputs(parameters)
         self.views.showMagnitude(loaded.magnitude)
         self.run.showMessage("\n".join(loaded.remarks))
         self.run.log(callText(f"{_LOGIC}.loadFolder", folder=folder, echoTimes=times, fieldStrength=fieldStrength))
+        self.update()
+
+    def loadSpinEcho(self) -> None:
+        """Load the spin echo of the chosen folder; it takes the place of an R2 or R2′ map."""
+        folder = self._ui.spinEchoPath.currentPath
+        if not folder.strip():
+            self.run.showMessage(_("Choose the folder of the spin echo first."))
+            return
+        qt.QApplication.setOverrideCursor(qt.Qt.WaitCursor)
+        try:
+            sequence = self._logic.loadSpinEcho(folder)
+        except ChiSepError as error:
+            self.run.showError(error)
+            return
+        finally:
+            qt.QApplication.restoreOverrideCursor()
+        self._ui.spinEchoPath.addCurrentPathToHistory()
+        self._parameters.r2Map = self._parameters.r2primeMap = None
+        self._parameters.spinEcho = sequence
+        self.run.log(callText(f"{_LOGIC}.loadSpinEcho", folder=folder))
         self.update()
 
     def gather(self, role: str) -> None:
@@ -157,24 +217,64 @@ class ModulePanel:
         self.run.log(callText(f"{_LOGIC}.gatherEchoes", volumes=volumes, role=role, echoTimes=times or None))
         self.update()
 
+    def check(self, then=None) -> None:
+        """Look at the inputs in a child process and show what was found; ``then(gate)`` follows."""
+        try:
+            arguments, state = run_arguments(self._parameters), input_state(self._parameters)
+        except ChiSepError as error:
+            self.run.showError(error)
+            return
+        arguments = {name: value for name, value in arguments.items() if name != "device"}
+
+        def start(callbacks):
+            self.run.log(callText(f"{_LOGIC}.gate", **arguments))
+            return self._logic.gate(**arguments, waitForCompletion=False, callbacks=callbacks)
+
+        def finished(gate):
+            if self._parameters is not None and input_state(self._parameters) == state:
+                self.gate.show(gate, state)
+                self.update()
+            if then is not None:
+                then(gate)
+
+        self.run.begin(start, finished, _("Inputs checked"))
+
+    def apply(self) -> None:
+        """Check the inputs if that has not been done, and run unless something is red."""
+        if self._parameters is None:
+            return
+        # What was chosen at the click is run, whatever is chosen while the inputs are checked.
+        arguments = run_arguments(self._parameters)
+        outputs = {key: node for key, node in self._outputs().items() if node is not None}
+        if self.gate.isCurrent(input_state(self._parameters)):
+            self._process(arguments, outputs, self.gate.passed)
+        else:
+            self.check(then=lambda gate: self._process(arguments, outputs, gate.require))
+
+    def mend(self, name: str) -> None:
+        """Do what a row of the check offers, and check again if that changed something."""
+        before = input_state(self._parameters)
+        Mends(self._ui, self.choose, self.method, self._parameters, self.run).do(name)
+        self.update()
+        if input_state(self._parameters) != before and self._ui.checkButton.enabled:
+            self.check()
+
     def showMaps(self) -> None:
         """Show the chosen maps in the linked views."""
-        preset, style = self._parameters.preset, self._parameters.style
-        self.showAgain()
+        choice = self.display.choice()
+        self.display.show()
         nodes = {key: node for key, node in self._outputs().items() if node is not None}
-        shown = ", ".join(
-            f"{key!r}: {callText('slicer.util.getNode', pattern=n.GetName())}" for key, n in nodes.items()
-        )
-        self.run.log(f"{_LOGIC}.showMaps({{{shown}}}, {preset!r}, {style!r})")
+        arguments = {"nodes": nodes, "preset": choice.preset, "style": choice.style, "layout": choice.layout}
+        self.run.log(callText(f"{_LOGIC}.showMaps", **arguments))
 
     def showAgain(self) -> None:
         """Show the chosen maps as before, without a word in the log."""
-        self._show(self._outputs())
+        self.display.show()
 
     def showAgainIfShown(self) -> None:
         """After a scene has been loaded: its views refer to the maps in ppm, and the copies in ppb are gone."""
         if self.views.areShown:
-            self.showAgain()
+            self.display.show()
 
     def nodesChanged(self) -> None:
         """The scene has got or lost a node."""
@@ -183,20 +283,53 @@ class ModulePanel:
 
     def reset(self) -> None:
         """Every choice as in a new scene; no node is removed."""
+        self.preview.stop()
         self._logic.resetParameters(self._parameters)
         self.views.leave()
         self.run.showMessage("")
-        self.run.log("ChiSepModuleLogic().resetParameters()")
+        self.run.log(f"{_LOGIC}.resetParameters()")
         self.update()
 
-    def _start(self, callbacks):
-        arguments = run_arguments(self._parameters)
-        nodes = {key: node for key, node in self._outputs().items() if node is not None}
-        run = self._logic.process(**arguments, outputs=nodes, waitForCompletion=False, callbacks=callbacks)
-        self.run.log(callText(f"{_LOGIC}.process", **arguments))
-        return run
+    def weightsChanged(self) -> None:
+        """Weights have been imported or removed, or torch has been installed."""
+        if self._parameters is not None:
+            self.method.weightsChanged(self._parameters.weights)
+            self.update()
 
-    def _finished(self, result) -> None:
+    def abandon(self) -> None:
+        """End every child process and everything that is only shown, without a word."""
+        self.run.abandon()
+        self.method.abandon()
+        self.weights.abandon()
+        self.preview.stop()
+        self.quality.close()
+
+    def _process(self, arguments: dict, outputs: dict, passed) -> None:
+        """Run; ``passed()`` is the gate, or raises because it is red."""
+        self.preview.stop()
+        try:
+            gate = passed()
+        except ChiSepError as error:
+            self.run.refuse(str(error))
+            return
+
+        def start(callbacks):
+            if arguments["method"].startswith("sepnet"):
+                ensureTorch()
+            run = self._logic.process(
+                **arguments, outputs=outputs, gate=gate, waitForCompletion=False, callbacks=callbacks
+            )
+            self.run.log(callText(f"{_LOGIC}.process", **arguments))
+            return run
+
+        self.run.begin(start, lambda result: self._finished(result, arguments["method"], arguments["device"]))
+
+    def _finished(self, result, method: str, device: str) -> None:
+        self.run.showMessage("\n".join(result.warnings))
+        voxels = result.nodes["mask"].GetImageData().GetNumberOfPoints() if "mask" in result.nodes else 0
+        learn(method, device, voxels, result.provenance.get("stage_times_s", {}))
+        forget_verdict(result.nodes.values())
+        self.quality.showPicture(result.quality_picture)
         if self._parameters is None:  # another module is open: the maps wait there until this one is entered again
             parameters = self._logic.getParameterNode()
             select_outputs(parameters, result.nodes)
@@ -204,25 +337,21 @@ class ModulePanel:
             return
         select_outputs(self._parameters, result.nodes)
         drop_foreign_outputs(self._parameters)  # another scan may have been chosen in the meantime
-        self._show(result.nodes)
+        self.display.show(result.nodes)
+        self.quality.update()
         self.update()
 
-    def _show(self, nodes: dict) -> None:
-        try:
-            self.views.show(nodes, self._parameters.preset, self._parameters.style)
-        except ChiSepError as error:
-            self.run.showMessage(str(error))
+    def _sectionOpened(self) -> None:
+        self.gate.refresh()
+        self.weights.refresh()
+        self.update()
 
     def _echoTimesEdited(self) -> None:
         if self._parameters is not None:
             forget_filled_times(self._parameters)
 
     def _outputs(self) -> dict:
-        return output_nodes(self._parameters) if self._parameters is not None else {k.key: None for k in OUTPUT_MAPS}
-
-    def _weightsChanged(self, path: str) -> None:
-        if self._parameters is not None and self._parameters.weights != path:
-            self._parameters.weights = path
+        return output_nodes(self._parameters) if self._parameters is not None else {}
 
 
 def _idOf(node) -> str | None:

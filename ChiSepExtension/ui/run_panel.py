@@ -3,34 +3,40 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
+from typing import Any
 
 import slicer
 from slicer.i18n import tr as _
 
-from ..errors import ChiSepError
-from .separation_run import RunCallbacks
+from ..errors import ChiSepError, without_command_line
+from .child_job import ChildJob, RunCallbacks
+from .stage_times import duration
 
 _LOG_LINES = 2000
+#: Before this share of a run the time that is left is a guess.
+_TELL_FROM = 0.1
 
 
 class RunPanel:
-    """The part of the module's panel that starts, shows and ends a run.
+    """The part of the module's panel that starts, shows and ends child processes, one at a time.
 
     Parameters
     ----------
     ui
         Widgets of the .ui by name.
-    start
-        ``start(callbacks) -> SeparationRun``; raises `ChiSepError` if the run cannot start.
-    finished
-        Called with the result of a run that has ended well.
+    apply
+        What Apply does when nothing is under way.
     """
 
-    def __init__(self, ui, start: Callable, finished: Callable) -> None:
-        self._ui, self._start, self._finished = ui, start, finished
-        self._run = None
+    def __init__(self, ui, apply: Callable[[], None]) -> None:
+        self._ui, self._apply = ui, apply
+        self._run: ChildJob | None = None
+        self._finished: Callable[[Any], None] = lambda result: None
         self._problem = ""
+        self._began = 0.0
+        self._doneText = ""
         ui.logText.setMaximumBlockCount(_LOG_LINES)
         self._showIdle()
 
@@ -44,16 +50,33 @@ class RunPanel:
         self._updateButton()
 
     def applyOrCancel(self) -> None:
-        """What the one button does: start a run, or end the one that is under way."""
-        if self.isRunning:
-            self._ui.stageLabel.text = _("Cancelling…")
-            self._ui.applyButton.enabled = False
-            self._run.cancel()
+        """What the button does."""
+        if not self.isRunning:
+            self._apply()
             return
+        self._ui.stageLabel.text = _("Cancelling…")
+        self._ui.applyButton.enabled = False
+        self._run.cancel()
+
+    def begin(self, start: Callable[[RunCallbacks], ChildJob], finished: Callable[[Any], None], done: str = "") -> None:
+        """Start something in a child process and show how it goes.
+
+        Parameters
+        ----------
+        start
+            ``start(callbacks)`` returns the handle; raises `ChiSepError` if it cannot start.
+        finished
+            Called with the result if it ends well; may begin the next.
+        done
+            What is said then.
+        """
         self.showMessage("")
+        self._finished, self._began, self._doneText = finished, time.monotonic(), done or _("Done")
         try:
-            self._run = self._start(
-                RunCallbacks(self._onProgress, self.log, self._onFinished, self._onFailed, self._onCancelled)
+            self._run = start(
+                RunCallbacks(
+                    self._onProgress, self.log, self._onFinished, self._onFailed, self._onCancelled, self._onSilent
+                )
             )
         except ChiSepError as error:
             self._onFailed(error)
@@ -69,16 +92,23 @@ class RunPanel:
         self._run = None
         self._showIdle()
 
+    def refuse(self, reason: str) -> None:
+        """Nothing was started; inline, without a dialog."""
+        self._showIdle(_("Not started."))
+        self.showMessage(reason)
+
     def showMessage(self, text: str) -> None:
         """A warning or an error, inline."""
+        text = without_command_line(text)
         self._ui.messageLabel.text = text
         self._ui.messageLabel.visible = bool(text)
 
     def showError(self, error: Exception) -> None:
         """An error of ours: inline, in the log, and as Slicer's dialog."""
-        self.showMessage(str(error))
-        self.log(str(error))
-        slicer.util.errorDisplay(str(error))
+        text = without_command_line(str(error))
+        self.showMessage(text)
+        self.log(text)
+        slicer.util.errorDisplay(text)
 
     def log(self, line: str) -> None:
         """One line for the log of the panel and Slicer's own."""
@@ -87,12 +117,21 @@ class RunPanel:
 
     def _onProgress(self, fraction: float, message: str) -> None:
         self._ui.progressBar.value = int(round(100 * fraction))
+        elapsed = time.monotonic() - self._began
+        if _TELL_FROM <= fraction < 1 and elapsed > 2:
+            left = duration(elapsed * (1 - fraction) / fraction)
+            message = _("{stage} · about {left} left").format(stage=message, left=left)
         self._ui.stageLabel.text = message
+
+    def _onSilent(self, seconds: float) -> None:
+        self._ui.stageLabel.text = _(
+            "No news from the computation for {time}. It may still be at work; Cancel ends it, nothing in the scene "
+            "changes."
+        ).format(time=duration(seconds))
 
     def _onFinished(self, result) -> None:
         self._run = None
-        self._showIdle(_("Done"))
-        self.showMessage("\n".join(result.warnings))
+        self._showIdle(self._doneText)
         self._finished(result)
 
     def _onFailed(self, error: ChiSepError) -> None:
@@ -116,5 +155,8 @@ class RunPanel:
         if running:
             button.toolTip = _("Stop the computation. Nothing in the scene changes.")
         else:
-            button.toolTip = self._problem or _("Compute the maps in a process of its own; Slicer stays usable.")
-        self._ui.resetButton.enabled = not running
+            button.toolTip = without_command_line(self._problem) or _(
+                "Compute the maps in a process of its own; Slicer stays usable."
+            )
+        for each in (self._ui.resetButton, self._ui.checkButton):
+            each.enabled = not running

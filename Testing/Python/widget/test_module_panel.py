@@ -19,9 +19,11 @@ from ChiSepExtension.errors import InputError
 from ChiSepExtension.geometry import Grid
 from ChiSepExtension.mrml.echoes import echo_sequence
 from ChiSepExtension.mrml.layout import LAYOUT_ID, composite_of
+from ChiSepExtension.mrml.outputs import provenance_of
 from ChiSepExtension.mrml.sample import add_simulated_head
 from ChiSepExtension.mrml.volumes import set_array
-from ChiSepExtension.ui import separation_run
+from ChiSepExtension.ui import child_job
+from ChiSepExtension.ui.module_panel import BOUND_BY_HAND
 from ChiSepExtension.volume_io import write_volume
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -53,7 +55,7 @@ def quick(monkeypatch, tmp_path):
     path = tmp_path / "python-stand-in"
     path.write_text(f"#!{sys.executable}\n{QUICK}", encoding="utf-8")
     path.chmod(path.stat().st_mode | stat.S_IEXEC)
-    monkeypatch.setattr(separation_run, "pythonExecutable", lambda: str(path))
+    monkeypatch.setattr(child_job, "pythonExecutable", lambda: str(path))
 
 
 QUICK = """
@@ -61,6 +63,10 @@ import json, sys
 from pathlib import Path
 import numpy as np
 folder = Path(sys.argv[2]).parent
+if json.loads(Path(sys.argv[2]).read_text())["task"] == "check":
+    row = {"key": "field", "title": "Field strength", "color": "green", "value": "3 T", "reason": "Fine.", "mend": None}
+    print(json.dumps({"event": "done", "gate": {"rows": [row]}}), flush=True)
+    sys.exit(0)
 shape = np.load(folder / "magnitude.npy", mmap_mode="r").shape[1:]
 para = np.broadcast_to(np.linspace(0, 0.1, shape[2], dtype="f4"), shape)
 maps = {"chi_para": para, "chi_dia": para / 2, "chi_total": para / 2, "mask": np.ones(shape, bool)}
@@ -86,7 +92,8 @@ def choose_scan(widget):
 def choose_simulated_head(widget):
     scan = add_simulated_head(slicer.mrmlScene, spacing_mm=4.0)
     widget.ui.magnitudeSelector.setCurrentNode(scan.magnitude)
-    widget.ui.phaseSelector.setCurrentNode(scan.phase)
+    assert widget.ui.phaseSelector.currentNode() is scan.phase  # comes with its magnitude, and so does the R2 map
+    assert widget.ui.r2Selector.currentNode() is scan.r2_map
     return scan
 
 
@@ -94,12 +101,13 @@ def apply_and_wait(widget):
     widget.ui.applyButton.click()
     assert widget.panel.run.isRunning, widget.ui.messageLabel.text
     wait_until(lambda: not widget.panel.run.isRunning)
+    assert widget.ui.stageLabel.text == "Done", widget.ui.messageLabel.text
 
 
 def test_every_parameter_has_its_control(widget):
-    """`weights` is a path that is kept as text, so that none is an empty line and not ".": it is bound by hand."""
     bound = {w.property("SlicerParameterName") for w in vars(widget.ui).values() if hasattr(w, "property")}
-    assert set(widget.panel.parameters.allParameters) - bound == {"weights"}
+    assert set(widget.panel.parameters.allParameters) - bound == set(BOUND_BY_HAND)
+    assert all(hasattr(widget.ui, control) for control in BOUND_BY_HAND.values())
 
 
 def test_every_control_has_a_tooltip(widget):
@@ -137,13 +145,23 @@ def test_echo_times_and_field_come_with_the_magnitude(widget):
 def test_method_that_needs_r2_asks_for_it(widget):
     choose_scan(widget)
     widget.panel.parameters.method = "sepnet-r2prime"
-    assert "R2 map" in widget.ui.applyButton.toolTip
+    assert "measured R2 or R2′" in widget.ui.applyButton.toolTip
     assert not widget.ui.applyButton.enabled
 
 
 def test_click_on_apply_computes_selects_and_shows(widget):
+    """Voxels of 4 mm are red: the run waits for words."""
     scan = choose_simulated_head(widget)
+    widget.ui.applyButton.click()
+    wait_until(lambda: not widget.panel.run.isRunning)
+    assert widget.ui.stageLabel.text == "Not started."
+    assert "too coarse" in widget.ui.messageLabel.text
+    assert not widget.ui.applyButton.enabled
+    widget.ui.overrideEdit.text = "a test on a coarse grid"
+    widget.ui.overrideUserEdit.text = "tester"
     apply_and_wait(widget)
+    override = provenance_of(widget.ui.chiParaSelector.currentNode())["input"]["gate"]["override"]
+    assert (override["text"], override["user"]) == ("a test on a coarse grid", "tester")
     para = widget.ui.chiParaSelector.currentNode()
     assert para.GetName() == "simulated-head chi-para"
     assert arrayFromVolume(para).max() > 0.02
@@ -153,7 +171,6 @@ def test_click_on_apply_computes_selects_and_shows(widget):
     assert slicer.app.layoutManager().layout == LAYOUT_ID
     shown = slicer.mrmlScene.GetNodeByID(composite_of(slicer.mrmlScene, "ChiSepPara").GetForegroundVolumeID())
     assert shown.GetName() == "simulated-head chi-para [ppb]"
-    assert "R2′ was not measured" in widget.ui.messageLabel.text
     assert "ChiSepModuleLogic().process(magnitude=" in widget.ui.logText.toPlainText()
 
     before = slicer.mrmlScene.GetNumberOfNodes()
@@ -195,7 +212,7 @@ def test_scene_save_and_load_brings_selection_and_views(widget, quick, tmp_path)
     slicer.util.loadScene(path)
     assert widget.ui.magnitudeSelector.currentNode().GetName() == "sub-01 magnitude"
     assert np.array_equal(arrayFromVolume(widget.ui.chiParaSelector.currentNode()), before)
-    assert widget.ui.presetComboBox.currentText == "Lesion"
+    assert widget.ui.presetComboBox.currentText.startswith("Lesion")
     assert widget.ui.applyButton.enabled
     shown = slicer.mrmlScene.GetNodeByID(composite_of(slicer.mrmlScene, "ChiSepPara").GetForegroundVolumeID())
     assert shown.GetName() == "sub-01 chi-para [ppb]"
@@ -295,7 +312,7 @@ def test_module_runs_its_own_test(widget):
 
 def test_failure_of_a_run_is_shown_and_apply_comes_back(widget, monkeypatch, tmp_path):
     choose_scan(widget)
-    monkeypatch.setattr(separation_run, "pythonExecutable", lambda: str(tmp_path / "no-such-python"))
+    monkeypatch.setattr(child_job, "pythonExecutable", lambda: str(tmp_path / "no-such-python"))
     widget.ui.applyButton.click()
     wait_until(lambda: not widget.panel.run.isRunning)
     assert "could not be started" in widget.ui.messageLabel.text
@@ -309,7 +326,7 @@ def test_apply_becomes_cancel_and_cancel_leaves_the_scene_alone(widget, monkeypa
     path = tmp_path / "slow"
     path.write_text(f"#!{sys.executable}\nimport time; time.sleep(60)")
     path.chmod(path.stat().st_mode | stat.S_IEXEC)
-    monkeypatch.setattr(separation_run, "pythonExecutable", lambda: str(path))
+    monkeypatch.setattr(child_job, "pythonExecutable", lambda: str(path))
     before = slicer.mrmlScene.GetNumberOfNodes()
     widget.ui.applyButton.click()
     assert widget.ui.applyButton.text == "Cancel"

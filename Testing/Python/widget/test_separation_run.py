@@ -21,7 +21,7 @@ from ChiSepExtension.mrml.echoes import echo_sequence
 from ChiSepExtension.mrml.job import write_job
 from ChiSepExtension.mrml.sample import add_simulated_head
 from ChiSepExtension.mrml.separation import SeparationJob
-from ChiSepExtension.ui import process_runner, separation_run
+from ChiSepExtension.ui import child_job, process_runner
 from ChiSepExtension.ui.separation_run import RunCallbacks, SeparationRun
 
 GRID = Grid.from_spacing((6, 8, 10), (2.0, 1.0, 1.0))
@@ -215,8 +215,9 @@ def test_whatever_stops_the_preparation_ends_the_run(monkeypatch, problem, kind)
 def test_whatever_stops_the_delivery_ends_the_run(program, monkeypatch, problem, kind):
     def fail(*arguments):
         raise problem
+        yield
 
-    monkeypatch.setattr(SeparationJob, "deliver", fail)
+    monkeypatch.setattr(SeparationJob, "deliver_steps", fail)
     body = """
 (folder / "maps").mkdir()
 (folder / "maps" / "provenance.json").write_text("{}")
@@ -281,7 +282,7 @@ tell(event="done", maps={"chi_para": "chi_para.npy"}, provenance="provenance.jso
 
 
 def test_temporary_folder_is_gone_afterwards(program, monkeypatch, tmp_path):
-    monkeypatch.setattr(separation_run.tempfile, "mkdtemp", lambda prefix: str(_made(tmp_path / "job χ")))
+    monkeypatch.setattr(child_job.tempfile, "mkdtemp", lambda prefix: str(_made(tmp_path / "job χ")))
     run_to_end(small_job(), program("sys.exit(9)"))
     assert not (tmp_path / "job χ").exists()
 

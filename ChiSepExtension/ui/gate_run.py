@@ -1,0 +1,29 @@
+"""The input gate in a child process: it looks at every voxel, which the application must not wait for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ..mrml.separation import SeparationJob
+from ..quality.gate_rows import Gate
+from .child_job import ChildJob, RunCallbacks
+
+__all__ = ["GateRun", "RunCallbacks"]
+
+
+class GateRun(ChildJob):
+    """Checks the inputs of a job; ``finished`` gets a `Gate`.
+
+    Parameters
+    ----------
+    job
+        What would be run.
+    """
+
+    def __init__(self, job: SeparationJob, callbacks: RunCallbacks, program: str = "") -> None:
+        super().__init__(lambda folder: job.write(folder, task="check"), callbacks, program)
+
+    def _collect(self, folder: Path, done: dict[str, Any]) -> Iterator[Any]:
+        yield Gate.from_dict(done["gate"])
