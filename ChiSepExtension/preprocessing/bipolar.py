@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
+from ..acquisition.gradient_echo import GradientEchoSeries
 from ..errors import InputError
 from ..geometry import Grid
 from ..progress import NEVER, CancelToken, Progress, silent
 from .phase_offset import smoothed_phase
 from .romeo import TWO_PI, unwrap_spatially, wrap
 from .unwrapping import bounding_box
+
+#: What a run can be told to do about it.
+BIPOLAR_CHOICES = ("auto", "off", "on")
 
 #: Spread (5th to 95th percentile) of the alternating phase above which a scan looks bipolar. Monopolar scans stay
 #: below 0.05 rad after smoothing; read-out reversal without correction makes 0.5 rad and more across a head.
@@ -122,3 +127,49 @@ def remove_bipolar_phase(phase: np.ndarray, found: BipolarPhase) -> np.ndarray:
         sign = 1 if echo % 2 == 0 else -1
         corrected[echo] = wrap(np.asarray(phase[echo], np.float32) - sign * found.alternating_rad)
     return corrected
+
+
+def correct_bipolar(
+    series: GradientEchoSeries,
+    mask: np.ndarray,
+    choice: str = "auto",
+    *,
+    progress: Progress = silent,
+    cancel: CancelToken = NEVER,
+) -> tuple[GradientEchoSeries, dict[str, Any], list[str]]:
+    """The stage of a run: the series without alternating phase, what was found (JSON-able), and warnings.
+
+    Parameters
+    ----------
+    choice
+        "auto": corrected if the echoes look bipolar; "on": corrected whatever it looks like; "off": not looked at.
+
+    Raises
+    ------
+    InputError
+        With "on", if the echoes do not allow it.
+    """
+    if choice not in BIPOLAR_CHOICES:
+        raise InputError(f"bipolar is {choice!r}.", f"Choose one of: {', '.join(BIPOLAR_CHOICES)}.")
+    if choice == "off":
+        return series, {"choice": choice, "corrected": False}, []
+    try:
+        found = find_bipolar_phase(
+            series.phase, series.magnitude, series.echo_times_s, mask, series.grid, progress=progress, cancel=cancel
+        )
+    except InputError as error:
+        if choice == "on":
+            raise
+        return series, {"choice": choice, "corrected": False, "not_tested": error.message}, []
+    facts = {
+        "choice": choice,
+        "corrected": choice == "on" or found.looks_bipolar,
+        "spread_rad": round(found.spread_rad, 3),
+    }
+    if not facts["corrected"]:
+        return series, facts, []
+    warning = (
+        f"The echoes were read out in alternating directions: a phase by which odd and even echoes differ "
+        f"({found.spread_rad:.2f} rad over the brain) was removed."
+    )
+    return replace(series, phase=remove_bipolar_phase(series.phase, found)), facts, [warning]

@@ -111,7 +111,7 @@ def quick_look(
         return QuickLook(coarse, factors, computed, given)
     progress(0.6, "Quick look: field")
     try:
-        found = _maps(coarse, brain, cancel)
+        found = coarse_maps(coarse, brain, cancel)
     except ChiSepError as error:
         if error.exit_code != 2:
             raise
@@ -120,7 +120,8 @@ def quick_look(
     return QuickLook(coarse, factors, computed, given, *found)
 
 
-def _maps(series: GradientEchoSeries, mask: np.ndarray, cancel: CancelToken):
+def coarse_maps(series: GradientEchoSeries, mask: np.ndarray, cancel: CancelToken = NEVER):
+    """Median residual of the field fit (rad), local field (ppm), R2* (s⁻¹) and local mask of a coarse scan."""
     from ..preprocessing.background import remove_background
     from ..preprocessing.field_fit import fit_field
     from ..preprocessing.phase_offset import remove_phase_offset
