@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +115,7 @@ class FoundScan:
         names = dict.fromkeys(i.series_description or i.protocol for i in (v.first for v in self.volumes))
         return ", ".join(name for name in names if name)
 
-    @property
+    @cached_property
     def facts(self) -> dict[str, Any]:
         """Of the scanner and the sequence, the most frequent value of each where images differ; without patient."""
         rows = [dict(image.facts) for image in self.images]
