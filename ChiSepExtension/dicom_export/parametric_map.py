@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
 from .. import __version__
@@ -168,14 +171,23 @@ def _refer_to_sources(dataset, reference: Reference) -> None:
             item = Dataset()
             item.SeriesInstanceUID, item.ReferencedInstanceSequence = uid, instances
             dataset.ReferencedSeriesSequence.append(item)
+    if reference.images and not reference.by_plane:
+        dataset.SharedFunctionalGroupsSequence[0].DerivationImageSequence = [_derivation(reference.images)]
     for group, images in zip(dataset.PerFrameFunctionalGroupsSequence, reference.by_plane):
-        derivation = Dataset()
-        derivation.DerivationCodeSequence = [coded(_CALCULATED)]
-        derivation.SourceImageSequence = [_instance(image) for image in images]
-        for source in derivation.SourceImageSequence:
-            source.PurposeOfReferenceCodeSequence = [coded(_SOURCE_IMAGE)]
+        group.DerivationImageSequence = [_derivation(images, same_place=True)]
+
+
+def _derivation(images: Sequence[Any], *, same_place: bool = False):
+    from pydicom.dataset import Dataset
+
+    derivation = Dataset()
+    derivation.DerivationCodeSequence = [coded(_CALCULATED)]
+    derivation.SourceImageSequence = [_instance(image) for image in images]
+    for source in derivation.SourceImageSequence:
+        source.PurposeOfReferenceCodeSequence = [coded(_SOURCE_IMAGE)]
+        if same_place:
             source.SpatialLocationsPreserved = "YES"
-        group.DerivationImageSequence = [derivation]
+    return derivation
 
 
 def _instance(image):

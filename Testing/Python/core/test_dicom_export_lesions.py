@@ -20,7 +20,7 @@ from ChiSepExtension.dicom_export.reference import read_headers
 from ChiSepExtension.errors import InputError
 from ChiSepExtension.lesions.codebook import load_codebook
 from ChiSepExtension.lesions.components import find_lesions
-from ChiSepExtension.lesions.deidentify import Identity, search
+from ChiSepExtension.lesions.deidentify import search
 from ChiSepExtension.lesions.lesion_files import read_lesions, write_lesions, write_segmentation
 from ChiSepExtension.lesions.lineage import OutlineHistory
 from ChiSepExtension.lesions.measure_tables import write_measures
@@ -28,14 +28,13 @@ from ChiSepExtension.lesions.measures import measure_lesions
 from ChiSepExtension.lesions.rating_tables import RatingTable, write_ratings
 from ChiSepExtension.lesions.ratings import RatingFile
 from ChiSepExtension.notice import RESEARCH_USE
-from Testing.Python.core.dicom_scan import PATIENT, scan_images
+from Testing.Python.core.dicom_source import JANE, scan_images
 from Testing.Python.core.lesion_phantom import Sphere, phantom, stored_as
 
 highdicom = pytest.importorskip("highdicom", reason="highdicom writes the DICOM objects (extra: dicom)")
 
 SHAPE = (40, 48, 44)
 SPHERES = [Sphere((20, 24, 12), 9, "rim"), Sphere((20, 24, 26), 7, "hyper"), Sphere((14, 14, 20), 1, "hypo")]
-JANE = Identity(names=[PATIENT["PatientName"]], ids=[PATIENT["PatientID"]], birth_dates=[PATIENT["PatientBirthDate"]])
 CODES = {"para": "rim", "para_core": "hyper", "dia": "hypo", "dia_pattern": "whole"}
 
 
@@ -159,7 +158,10 @@ def test_label_map_segmentation_of_another_program_is_read(tmp_path, head, lesio
     from ChiSepExtension.dicom_export.planes import to_frames
 
     frames = to_frames(head.grid)
-    sources = read_headers(scan_images(tmp_path / "scan", frames.target, (5.0,)))
+    scan = read_headers(scan_images(tmp_path / "scan", frames.target))
+    sources = [image for image in scan if "M" in image.ImageType and image.EchoNumbers == 1]
+    for image in sources:
+        image.AccessionNumber = image.StudyID = ""
     codes = highdicom.sr.CodedConcept("52988006", "SCT", "Lesion")
     segmentation = highdicom.seg.Segmentation(
         source_images=sources,
@@ -223,7 +225,7 @@ def test_a60_no_free_text_and_no_identity_in_any_file(tmp_path, head, lesions, m
     """The scan's patient is in its headers and in the comments; neither reaches the files."""
     from ChiSepExtension.dicom_export.planes import to_frames
 
-    sources = read_headers(scan_images(tmp_path / "scan", to_frames(head.grid).target, (5.0,)))
+    sources = read_headers(scan_images(tmp_path / "scan", to_frames(head.grid).target))
     folder = tmp_path / "out"
     options = {"lesions": lesions, "measures": measures, "ratings": [ratings], "sources": sources}
     export_dicom(folder, {"chi_para": head.maps["chi_para"]}, head.grid, case="C001", **options)
