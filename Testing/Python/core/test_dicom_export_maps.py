@@ -250,5 +250,11 @@ def test_files_are_not_overwritten_unasked(tmp_path):
 
 def test_without_highdicom_the_message_says_how_to_install_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "highdicom", None)
-    with pytest.raises(InputError, match="pip install highdicom"):
+    with pytest.raises(InputError, match="pip install 'highdicom"):
+        require_highdicom()
+
+
+def test_highdicom_that_is_too_old_is_refused(monkeypatch):
+    monkeypatch.setattr(highdicom, "__version__", "0.27.1")
+    with pytest.raises(InputError, match="too old"):
         require_highdicom()
