@@ -16,10 +16,11 @@ from typing import Any
 
 from ..errors import InputError
 from ..progress import NEVER, CancelToken, Progress, part, silent
-from .dicom_classify import classify
+from .dicom_classify import classify, fold_repetitions
 from .dicom_headers import Foreign, ImageHeader, read_headers
+from .dicom_image_type import MAGNITUDE, PHASE
 from .dicom_pixels import in_threads
-from .dicom_scan import FIELD_MAP, GRADIENT_ECHO, SPIN_ECHO, FoundScan
+from .dicom_scan import FIELD_MAP, GRADIENT_ECHO, OTHER, SPIN_ECHO, FoundScan
 from .dicom_sort import sort_images
 from .dicom_table import table
 from .gradient_echo import GradientEchoSeries
@@ -42,12 +43,15 @@ class Acquisitions:
         (file, reason) of damaged files.
     remarks
         About the folder as a whole.
+    images
+        Headers of all MR images.
     """
 
     scans: tuple[FoundScan, ...]
     foreign: dict[str, int]
     unreadable: tuple[tuple[Path, str], ...] = ()
     remarks: tuple[str, ...] = ()
+    images: tuple[ImageHeader, ...] = ()
 
     def __str__(self) -> str:
         return table(self)
@@ -78,13 +82,17 @@ class Acquisitions:
         Parameters
         ----------
         series
-            A series number, "#2" for the second scan of the list, a series UID, or a part of the description.
+            A series number, "#2" for the second scan of the list, a series UID, or a part of the description. Several
+            numbers ("5,8") take the images of these series as one scan, whenever they say they were acquired.
 
         Raises
         ------
         InputError
             If there is none or more than one; the message lists what is there.
         """
+        numbers = [] if series is None else str(series).replace(",", " ").split()
+        if len(numbers) > 1 and all(number.isdigit() for number in numbers):
+            return self._together({int(number) for number in numbers}, kind)
         if series is not None:
             named = [scan for scan in self.scans if _is_named(scan, str(series).strip())]
             of_kind = [scan for scan in named if scan.kind == kind]
@@ -107,6 +115,13 @@ class Acquisitions:
         if len(right) == 1:
             return right[0]
         raise InputError(f"There is no {kind} scan that can be used.\n{self}", _remedy(self))
+
+    def _together(self, numbers: set[int], kind: str) -> FoundScan:
+        """The images of several series as one scan."""
+        images = [image for image in self.images if image.series_number in numbers]
+        drafts, remarks = sort_images(images, by_time=False)
+        scans = tuple(classify(draft, number) for number, draft in enumerate(drafts, start=1))
+        return Acquisitions(scans, {}, (), tuple(remarks)).choose(kind=kind)
 
     def gradient_echo(self, series: int | str | None = None, **options: Any) -> GradientEchoSeries:
         """Read the one usable multi-echo GRE, or the one named; options as of `FoundScan.read`."""
@@ -141,8 +156,9 @@ def examine(paths: Paths, *, progress: Progress = silent, cancel: CancelToken = 
             progress(done / len(files), "Reading DICOM headers")
     drafts, remarks = sort_images(images)
     cancel.check()
-    scans = tuple(classify(draft, number) for number, draft in enumerate(drafts, start=1))
-    return Acquisitions(scans, dict(sorted(foreign.items())), tuple(unreadable), tuple(remarks))
+    scans = fold_repetitions([classify(draft, number) for number, draft in enumerate(drafts, start=1)])
+    remarks += _apart_in_time(scans)
+    return Acquisitions(scans, dict(sorted(foreign.items())), tuple(unreadable), tuple(remarks), tuple(images))
 
 
 def read_dicom(
@@ -195,6 +211,23 @@ def _files(paths: Paths) -> list[Path]:
         else:
             raise InputError(f"There is no file or folder {path}.", "Check the path.")
     return sorted({file for file in files if file.is_file()})
+
+
+def _apart_in_time(scans: Sequence[FoundScan]) -> list[str]:
+    """Magnitude and phase that would go together but for the time at which they say they were acquired."""
+    remarks = []
+    alone = [scan for scan in scans if scan.kind == OTHER and scan.grid is not None and len(scan.parts) == 1]
+    for magnitude in (scan for scan in alone if scan.parts == (MAGNITUDE,)):
+        for phase in (scan for scan in alone if scan.parts == (PHASE,)):
+            same = magnitude.study_uid == phase.study_uid and magnitude.grid.matches(phase.grid)
+            if same and len(magnitude.echo_times_s) == len(phase.echo_times_s) > 1:
+                first, second = magnitude.series_numbers, phase.series_numbers
+                numbers = ",".join(map(str, [*first, *second]))
+                remarks.append(
+                    f"Magnitude (#{magnitude.number}) and phase (#{phase.number}) lie on one grid but were acquired at "
+                    f"different times. If they are one scan, choose both: --series {numbers}."
+                )
+    return remarks
 
 
 def _is_named(scan: FoundScan, name: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from .dicom_image_type import DISTORTION_CORRECTED, IMAGINARY, MAGNITUDE, PHASE, REAL
 from .dicom_pixels import pixel_problems
@@ -43,6 +44,20 @@ def classify(draft: Draft, number: int) -> FoundScan:
         problems += [_public(p) for p in pixel_problems(used)] + _header_problems(scan)
         remarks = _remarks(scan, draft)
     return FoundScan(number, kind, title, tuple(used), tuple(problems), tuple(remarks))
+
+
+def fold_repetitions(scans: Sequence[FoundScan]) -> tuple[FoundScan, ...]:
+    """One entry for the many repetitions of a scan that cannot be used (a dynamic series), numbered anew."""
+    folded: dict[tuple, FoundScan] = {}
+    for scan in scans:
+        key = (scan.kind, scan.title, tuple(scan.series_uids)) if not scan.usable else (scan.number,)
+        first = folded.get(key)
+        if first is None:
+            folded[key] = scan
+        else:
+            count = sum(1 for other in scans if other.title == scan.title and other.series_uids == scan.series_uids)
+            folded[key] = replace(first, remarks=(f"This is the first of {count} repetitions.",))
+    return tuple(replace(scan, number=number) for number, scan in enumerate(folded.values(), start=1))
 
 
 def _name(used: list[Volume], parts: dict[str, list[Volume]]) -> tuple[str, str, list[ScanProblem]]:
@@ -153,6 +168,8 @@ def _remarks(scan: FoundScan, draft: Draft) -> list[str]:
         remarks.append("The series is named as susceptibility-weighted: its phase must not be high-pass filtered.")
     if DISTORTION_CORRECTED & {word for volume in scan.volumes for word in volume.variant}:
         remarks.append("The images are corrected for distortion, which interpolates phase across its wraps.")
+    if all(image.spin_echo is None for image in scan.images):
+        remarks.append("The headers do not say whether this is a gradient echo.")
     if scan.kind == GRADIENT_ECHO and len(scan.echo_times_s) == 2:
         remarks.append("There are only two echoes.")
     for left in clusters(draft.left, lambda a, b: (a.part, a.variant) == (b.part, b.variant)):

@@ -48,8 +48,14 @@ _COMPUTED = {
     "PERFUSION": "perfusion map",
 }
 
+#: In enhanced images these name the weighting of an acquired image, and a map only where the image is DERIVED.
+_FLAVOURS = {"T1", "T2", "T2_STAR", "DIFFUSION", "PERFUSION"}
+
 #: Words that say nothing about how an image was processed.
-_NEUTRAL = {"ORIGINAL", "DERIVED", "PRIMARY", "SECONDARY", "OTHER", "NONE", "FFE", "SE", "UNSPECIFIED", "AXIAL", ""}
+_NEUTRAL = {
+    *("ORIGINAL", "DERIVED", "PRIMARY", "SECONDARY", "OTHER", "NONE", "FFE", "SE", "UNSPECIFIED", "AXIAL", ""),
+    *("VOLUME", "MULTIECHO", "PROTON_DENSITY", "RESEARCH", *_FLAVOURS),
+}
 
 #: Image corrected for gradient distortion: its voxels were interpolated.
 DISTORTION_CORRECTED = {"DIS2D", "DIS3D"}
@@ -81,9 +87,9 @@ def part_of(
 
 def computed_kind(image_type: Sequence[str], frame_type: Sequence[str] = ()) -> str | None:
     """Name of what was computed if the image is no acquired part of the signal, else None."""
-    words = [word.upper() for word in (*frame_type[2:], *image_type[2:])]
-    for word in words:
-        if word in _COMPUTED and word not in _PART_OF_WORD:
+    acquired = bool(frame_type) and frame_type[0].upper() == "ORIGINAL"
+    for word in (word.upper() for word in (*frame_type[2:], *image_type[2:])):
+        if word in _COMPUTED and not (acquired and word in _FLAVOURS):
             return _COMPUTED[word]
     # A defaced or anonymised acquisition may be DERIVED\\SECONDARY too; it still says which part it is.
     if _is_derived(frame_type or image_type) and not (_part_in(frame_type) or _part_in(image_type)):

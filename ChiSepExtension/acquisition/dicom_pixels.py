@@ -87,11 +87,9 @@ def read_volumes(
 
     def load(path: Path) -> Path:
         cancel.check()
-        frames = _frames(path, [image for _, _, image in wanted[path]])
-        for (v, k, _), stored in zip(wanted[path], frames):
+        for (v, k, _), stored in zip(wanted[path], _frames(path, [image for *_, image in wanted[path]])):
             arrays[v][k] = stored
-            if stored.dtype == np.int16 and stored.min() < 0:
-                signed[v] = True
+            signed[v] = signed[v] or (stored.dtype == np.int16 and bool(stored.min() < 0))
         return path
 
     for done, _ in enumerate(in_threads(load, sorted(wanted)), start=1):
@@ -121,18 +119,19 @@ def in_threads(work: Callable[[Path], _Result], paths: Sequence[Path]) -> Iterat
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _frames(path: Path, images: list[ImageHeader]) -> list[np.ndarray]:
-    """Stored values (rows, columns) of some frames of a file."""
+def _frames(path: Path, images: list[ImageHeader]) -> Iterator[np.ndarray]:
+    """Stored values (rows, columns) of some frames of a file, one after the other."""
     from pydicom import dcmread
 
     try:
         dataset = dcmread(path, force=True)
         syntax = str(getattr(dataset.file_meta, "TransferSyntaxUID", "") or _IMPLICIT)
         pixels = _native(dataset, syntax, images[0]) if syntax in _NATIVE else _decoded(dataset, syntax, path)
-        frames = [pixels[image.frame or 0] for image in images]
-        if any(frame.shape != (image.rows, image.columns) for frame, image in zip(frames, images)):
-            raise ValueError(f"pixels of {frames[0].shape} for {images[0].rows} rows and {images[0].columns} columns")
-        return [_checked(frame, image) for frame, image in zip(frames, images)]
+        for image in images:
+            frame = pixels[image.frame or 0]
+            if frame.shape != (image.rows, image.columns):
+                raise ValueError(f"pixels of {frame.shape} for {image.rows} rows and {image.columns} columns")
+            yield _checked(frame, image)
     except InputError:
         raise
     except READ_FAILURES as error:

@@ -25,8 +25,11 @@ class Draft:
     computed: str | None = None
 
 
-def sort_images(images: Sequence[ImageHeader]) -> tuple[list[Draft], list[str]]:
-    """Group images into scans, independent of their order. Returns the scans and remarks for the user."""
+def sort_images(images: Sequence[ImageHeader], *, by_time: bool = True) -> tuple[list[Draft], list[str]]:
+    """Group images into scans, independent of their order. Returns the scans and remarks for the user.
+
+    ``by_time=False`` takes images of one geometry as one scan whenever they say they were acquired.
+    """
     remarks: list[str] = []
     ordered = sorted(images, key=_order)
     kept = _without_copies(ordered, remarks)
@@ -35,11 +38,11 @@ def sort_images(images: Sequence[ImageHeader]) -> tuple[list[Draft], list[str]]:
     _assume_magnitude(acquired, remarks)
     _spread_kind_of_echo(acquired)
     for group in _by(acquired, lambda i: (i.study_uid, i.spin_echo)):
-        drafts += _scans(group)
+        drafts += _scans(group, by_time)
     return sorted(drafts, key=_draft_order), remarks
 
 
-def _scans(images: list[ImageHeader]) -> list[Draft]:
+def _scans(images: list[ImageHeader], by_time: bool) -> list[Draft]:
     """Scans among the acquired images of one study and kind of echo."""
     volumes: list[tuple[Volume, Problem | None]] = []
     for group in _by(images, lambda i: (i.series_uid, i.part, i.variant)):
@@ -50,7 +53,8 @@ def _scans(images: list[ImageHeader]) -> list[Draft]:
                 volumes += [(build_volume(repeat) if _apart(repeat) else Volume(repeat), problem) for repeat in repeats]
     drafts: list[Draft] = []
     for space in clusters([v for v, _ in volumes], lambda a, b: _same_space(a.first, b.first)):
-        for run in _runs([volumes[n] for n in space]):
+        alike = [volumes[n] for n in space]
+        for run in _runs(alike) if by_time else [alike]:
             drafts += _choose(run)
     return drafts
 

@@ -15,7 +15,7 @@ from ChiSepExtension.acquisition.dicom import examine, read_dicom
 from ChiSepExtension.errors import Cancelled, InputError
 from ChiSepExtension.phantom.dicom_files import write_dicom
 from ChiSepExtension.progress import CancelToken
-from Testing.Python.core.dicom_scan import assert_same_scan, scan
+from Testing.Python.core.dicom_scan import assert_same_scan, difference, scan
 
 
 def edit(path: Path, **changes) -> None:
@@ -307,7 +307,29 @@ def test_magnitude_of_one_run_and_phase_of_another_are_not_paired(tmp_path):
         edit(path, StudyInstanceUID="1.2.3", FrameOfReferenceUID="1.2.4")
         if header.SeriesNumber in (6, 7):
             path.unlink()
-    assert not examine(tmp_path).usable
+    found = examine(tmp_path)
+    assert not found.usable
+    assert any("different times" in remark and "--series 5,8" in remark for remark in found.remarks)
+    assert_same_phase(found.gradient_echo(series="5,8"), scan(seed=2))  # the user says that they are one
+
+
+def assert_same_phase(read, truth):
+    assert difference(read, truth)[1] < 1.6e-3
+
+
+def test_a_dynamic_series_is_one_entry(tmp_path):
+    for n in range(6):
+        write_dicom(
+            tmp_path, scan(echo_times_s=(0.03, 0.05), seed=n), style="siemens", name=f"d{n}", acquisition_number=n + 1
+        )
+    for path, header in headers(sorted(tmp_path.iterdir())):
+        if "P" in header.ImageType or header.EchoTime != 30:
+            path.unlink()
+        else:
+            edit(path, StudyInstanceUID="1.2.3", FrameOfReferenceUID="1.2.4", SeriesInstanceUID="1.2.5")
+    found = examine(tmp_path)
+    assert [s.title for s in found] == ["Single-echo GRE"]
+    assert "first of 6 repetitions" in found.scans[0].remarks[0]
 
 
 def test_repetitions_within_one_series_are_scans_of_their_own(tmp_path):

@@ -157,6 +157,33 @@ def test_lossless_compression_is_read(tmp_path, syntax):
     assert_same_scan(read_dicom(tmp_path), truth)
 
 
+@pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99"])
+@pytest.mark.parametrize("style", ["ge", "philips-enhanced"])
+def test_every_byte_order_and_encoding_is_read(tmp_path, syntax, style):
+    truth = scan(echo_times_s=(0.005, 0.011))
+    for path in write_dicom(tmp_path, truth, style=style):
+        dataset = pydicom.dcmread(path)
+        dataset.file_meta.TransferSyntaxUID = syntax
+        big = syntax == "1.2.840.10008.1.2.2"
+        if big:
+            dataset.PixelData = np.frombuffer(dataset.PixelData, "<u2").astype(">u2").tobytes()
+        pydicom.dcmwrite(
+            path, dataset, implicit_vr=syntax == "1.2.840.10008.1.2", little_endian=not big, force_encoding=True
+        )
+    assert_same_scan(read_dicom(tmp_path), truth)
+
+
+def test_files_without_preamble_are_read(tmp_path):
+    truth = scan(echo_times_s=(0.005, 0.011))
+    for path in write_dicom(tmp_path, truth, style="siemens"):
+        dataset = pydicom.dcmread(path)
+        del dataset.file_meta
+        dataset.preamble = None
+        pydicom.dcmwrite(path, dataset, implicit_vr=True, little_endian=True, enforce_file_format=False)
+    assert path.read_bytes()[:2] == b"\x08\x00"
+    assert_same_scan(read_dicom(tmp_path), truth)
+
+
 def test_compression_that_cannot_be_decoded_is_named(tmp_path):
     for path in write_dicom(tmp_path, scan(echo_times_s=(0.005, 0.011)), style="siemens"):
         dataset = pydicom.dcmread(path)
