@@ -198,6 +198,8 @@ def _add_dicom_export(commands: argparse._SubParsersAction) -> None:
     export.add_argument("--source", type=Path, metavar="DIR", help="DICOM images of the scan, for study and position")
     export.add_argument("--identify", action="store_true", help="name the patient as in the source images")
     export.add_argument("--outlines", choices=["manual", "semiautomatic"], default="semiautomatic")
+    export.add_argument("--chi-unit", choices=["ppm", "ppb"], help="unit of susceptibility maps of other programs")
+    export.add_argument("--dia-sign", choices=["positive", "negative"], help="sign of the diamagnetic map")
     export.add_argument("--overwrite", action="store_true")
     export.set_defaults(handler=_dicom_export)
 
@@ -216,6 +218,8 @@ def _dicom_export(parsed: argparse.Namespace, cancel: CancelToken) -> int:
             source=parsed.source,
             identify=parsed.identify,
             outlines=parsed.outlines,
+            chi_unit=parsed.chi_unit,
+            dia_sign=parsed.dia_sign,
             overwrite=parsed.overwrite,
             progress=progress,
             cancel=cancel,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -72,6 +73,7 @@ def dicom_export_command(
         sources=headers,
         identify=identify,
         outlines=outlines,
+        origin=_origin(maps),
         overwrite=overwrite,
         progress=part(progress, 0.2, 1.0),
         cancel=cancel,
@@ -90,3 +92,20 @@ def dicom_export_command(
         text.append(f"Not exported, for want of a code: {', '.join(left_out)}.")
     text += [str(Path(path)) for path in files]
     return CommandResult("\n".join(text) + "\n", 0, files)
+
+
+def _origin(maps: object) -> str:
+    """Software, method and weights of the run that wrote the folder of the maps; no paths and no file names."""
+    if not isinstance(maps, (str, os.PathLike)) or not Path(maps).is_dir():
+        return ""
+    found = sorted(Path(maps).glob("*provenance.json"))
+    if len(found) != 1:
+        return ""
+    try:
+        content = json.loads(found[0].read_text(encoding="utf-8"))
+        options = {key: value for key, value in content["options"].items() if key != "weights"}
+        weights = content.get("findings", {}).get("separation", {}).get("weights")
+        kept = {"software": content["software"], "options": options, "weights": weights}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return ""
+    return json.dumps(kept, ensure_ascii=True)

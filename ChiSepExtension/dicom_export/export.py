@@ -41,6 +41,7 @@ def export_dicom(
     identify: bool = False,
     identity: Identity | None = None,
     outlines: str = "semiautomatic",
+    origin: str = "",
     overwrite: bool = False,
     progress: Progress = silent,
     cancel: CancelToken = NEVER,
@@ -66,6 +67,8 @@ def export_dicom(
         Further words that must not stand in the files.
     outlines
         "manual" or "semiautomatic".
+    origin
+        How the maps were made (software, method, hashes of weights), for the comment of each map.
 
     Raises
     ------
@@ -106,7 +109,7 @@ def export_dicom(
 
         by_name = {}
         for number, (name, array) in enumerate(maps.items(), start=FIRST_SERIES):
-            by_name[name] = parametric_map(name, array, grid, reference, series_number=number)
+            by_name[name] = parametric_map(name, array, grid, reference, origin=origin, series_number=number)
             save(by_name[name])
         if lesions is not None:
             source = next(iter(by_name.values()), None)

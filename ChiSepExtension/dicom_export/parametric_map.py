@@ -24,13 +24,17 @@ EQUIPMENT = {
     "software_versions": __version__,
     "device_serial_number": __version__,
 }
+#: Characters that a comment (LT) holds.
+MAX_COMMENT = 10240
 #: No tissue of the brain has more; a map beyond it is in ppb.
 MAX_PPM = 2.0
 _SOURCE_IMAGE = Concept("121322", "DCM", "Source image for image processing operation")
 _CALCULATED = Concept("113097", "DCM", "Unspecified method of calculation")
 
 
-def parametric_map(name: str, array: np.ndarray, grid: Grid, reference: Reference, *, series_number: int = 1):
+def parametric_map(
+    name: str, array: np.ndarray, grid: Grid, reference: Reference, *, origin: str = "", series_number: int = 1
+):
     """Parametric Map (a pydicom dataset) of one map.
 
     Parameters
@@ -39,6 +43,8 @@ def parametric_map(name: str, array: np.ndarray, grid: Grid, reference: Referenc
         One of `codes.MAPS`.
     array
         (z, y, x) on ``grid``; ppm or 1/s, ``chi_dia`` positive. Written as float32, bit by bit.
+    origin
+        How the map was made, for its comment.
 
     Raises
     ------
@@ -93,6 +99,8 @@ def parametric_map(name: str, array: np.ndarray, grid: Grid, reference: Referenc
         series_description=f"{codes.label}. {RESEARCH_USE}",
         **geometry,
     )
+    if origin:
+        dataset.ImageComments = origin[:MAX_COMMENT]
     dataset.BodyPartExamined = "BRAIN"  # not paired: no laterality
     dataset.ContentCreatorName = None  # may be empty, may not be absent
     dataset.SharedFunctionalGroupsSequence[0].FrameAnatomySequence = [_brain()]

@@ -329,6 +329,12 @@ def test_command_line_from_files_to_files(tmp_path, head, lesions, measures, rat
     maps = tmp_path / "maps"
     write_volume(maps / "desc-paramagnetic_Chimap.nii.gz", head.maps["chi_para"], head.grid)
     write_volume(maps / "desc-brain_mask.nii.gz", head.mask, head.grid)
+    provenance = {
+        "software": {"ChiSepExtension": "9.9"},
+        "options": {"method": "sepnet-r2star", "weights": "/home/jane/weights"},
+        "findings": {"separation": {"weights": {"name": "w", "separation": {"sha256": "ab12"}}}},
+    }
+    (maps / "provenance.json").write_text(json.dumps(provenance))
     outlines = write_lesions(tmp_path / "l_dseg.nii.gz", lesions)[0]
     table = write_measures(tmp_path / "m.tsv", measures, {})[0]
     rated = write_ratings(tmp_path / "r.tsv", ratings)[0]
@@ -336,4 +342,17 @@ def test_command_line_from_files_to_files(tmp_path, head, lesions, measures, rat
     assert main([*command, "--table", str(table), "--ratings", str(rated)]) == 0
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert names == {"chi_para.dcm", "lesions_seg.dcm", "lesions_rater-AB_sr.dcm"}
+    comment = pydicom.dcmread(tmp_path / "out/chi_para.dcm").ImageComments
+    assert all(word in comment for word in ("9.9", "sepnet-r2star", "ab12")) and "jane" not in comment
     assert main(command) == 2
+
+
+def test_outlines_of_a_dicom_file_are_measured(tmp_path, head, exported, lesions):
+    from ChiSepExtension.lesions.commands import measure_command
+    from ChiSepExtension.lesions.tables import read_table
+    from ChiSepExtension.volume_io import write_volume
+
+    write_volume(tmp_path / "desc-paramagnetic_Chimap.nii.gz", head.maps["chi_para"], head.grid)
+    maps = [tmp_path / "desc-paramagnetic_Chimap.nii.gz"]
+    measure_command(maps, exported["lesions_seg.dcm"], tmp_path / "t.tsv", vessels=None)
+    assert [row["lesion_uid"] for row in read_table(tmp_path / "t.tsv")[0]] == list(lesions.uids)
