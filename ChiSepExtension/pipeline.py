@@ -17,6 +17,7 @@ from .options import Options
 from .progress import NEVER, CancelToken, Progress, silent
 from .provenance import array_sha256, software_versions, utc_now
 from .quality.checks import check_phase_sign, check_slices
+from .quality.gate_rows import Gate
 from .result import Result
 from .run_state import RunState
 from .stages import find_brain, measure_field, measure_r2, measure_relaxation, separate_sources
@@ -28,6 +29,7 @@ def run(
     *,
     given: GivenMaps | None = None,
     spin_echo: SpinEchoSeries | None = None,
+    gate: Gate | None = None,
     progress: Progress = silent,
     cancel: CancelToken = NEVER,
 ) -> Result:
@@ -43,6 +45,9 @@ def run(
         Maps that need not be computed: brain mask, R2 or R2′, R2*, local field.
     spin_echo
         A multi-echo spin echo of the same head on a grid of its own, for a measured R2.
+    gate
+        What the inputs were checked with (`quality.gate.check_inputs`): goes into the provenance, an override onto
+        every picture. A gate that blocks ends the run; without one nothing is checked beforehand.
     progress, cancel
         ``progress(fraction, message)``; ``cancel.cancel()`` from another thread ends the run with `Cancelled`.
 
@@ -59,6 +64,8 @@ def run(
     options = (options or Options()).validate()
     given = (given or GivenMaps()).validate(series.grid)
     series.validate()
+    if gate is not None:
+        gate.require()
     measured = given.r2_hz is not None or given.r2prime_hz is not None
     if spin_echo is not None and measured:
         raise InputError("A spin echo and a map of R2 or R2′ were both given.", "Give one of them.")
@@ -69,7 +76,7 @@ def run(
             "(--method sepnet-r2star).",
         )
     try:
-        return _run(series, options, given, spin_echo, RunState(progress, cancel))
+        result = _run(series, options, given, spin_echo, RunState(progress, cancel))
     except MemoryError as error:
         from .errors import MemoryLimitError
 
@@ -77,6 +84,9 @@ def run(
             f"There is not enough memory for {series.number_of_echoes} echoes of {series.grid.describe()}.",
             "Close other programs, or crop the images to the head.",
         ) from error
+    if gate is not None:
+        result.provenance["gate"] = gate.to_dict()
+    return result
 
 
 def _run(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ from ..notice import RESEARCH_USE
 from ..result import Result
 from . import slices
 from .colormaps import colorize
+from .gate_rows import Override
 
 #: Pillow's built-in font has no dash.
 _NOTICE = RESEARCH_USE.replace("—", "-")
@@ -64,7 +66,7 @@ def overlay_picture(series: GradientEchoSeries, result: Result, *, height: int =
             slices.letter(picture, plane)
             pictures.append(picture)
         rows.append(_row(pictures, how))
-    return _page(rows, f"Susceptibility sources over magnitude, echo 1. {_NOTICE}")
+    return _page(rows, _caption("Susceptibility sources over magnitude, echo 1.", result))
 
 
 def quality_picture(series: GradientEchoSeries, result: Result, *, height: int = 250) -> Image.Image:
@@ -111,7 +113,7 @@ def quality_picture(series: GradientEchoSeries, result: Result, *, height: int =
         pictures.append(_row([picture], how))
     per_row = 4
     rows = [_beside(pictures[n : n + per_row]) for n in range(0, len(pictures), per_row)]
-    return _page(rows, f"Quality page, axial cut through the middle of the mask. {_NOTICE}")
+    return _page(rows, _caption("Quality page, axial cut through the middle of the mask.", result))
 
 
 def _row(pictures: list[Image.Image], how: Window) -> Image.Image:
@@ -146,14 +148,23 @@ def _beside(pictures: list[Image.Image]) -> Image.Image:
     return row
 
 
-def _page(rows: list[Image.Image], caption: str) -> Image.Image:
-    footer = 28
-    page = Image.new(
-        "RGB", (max(r.width for r in rows), sum(r.height + _MARGIN for r in rows) + footer + _MARGIN), "black"
-    )
+def _caption(text: str, result: Result) -> list[str]:
+    """What stands under a picture: its text, the notice, and the words with which a red input gate was overridden."""
+    override = (result.provenance.get("gate") or {}).get("override")
+    lines = [f"{text} {_NOTICE}"]
+    return lines if override is None else [*lines, Override.from_dict(override).describe()]
+
+
+def _page(rows: list[Image.Image], caption: list[str]) -> Image.Image:
+    width = max(r.width for r in rows)
+    lines = [line for paragraph in caption for line in textwrap.wrap(paragraph, max(20, width // 8))]
+    footer = 8 + 20 * len(lines)
+    page = Image.new("RGB", (width, sum(r.height + _MARGIN for r in rows) + footer + _MARGIN), "black")
     y = _MARGIN
     for row in rows:
         page.paste(row, (0, y))
         y += row.height + _MARGIN
-    ImageDraw.Draw(page).text((_MARGIN, y), caption, fill=(255, 210, 90), font=slices.font(14))
+    for line in lines:
+        ImageDraw.Draw(page).text((_MARGIN, y), line, fill=(255, 210, 90), font=slices.font(14))
+        y += 20
     return page

@@ -18,20 +18,22 @@ COLORS = (GREEN, AMBER, RED)
 
 #: What can be mended with one click (or one option), and what it does.
 MENDS: dict[str, str] = {
-    "invert-phase": "Negate the phase of all echoes.",
+    "invert-phase": "Negate the phase of all echoes (--invert-phase).",
     "repair-slices": "Add π to the phase of every second slice.",
     "correct-bipolar": "Remove the phase by which odd and even echoes differ.",
-    "reorder-echoes": "Sort the echoes by the decay of their magnitude.",
-    "give-echo-times": "Type the echo times.",
-    "give-field-strength": "Type the field strength.",
-    "name-vendor": "Name the scanner's manufacturer.",
-    "give-r2": "Give a spin-echo series, or an R2 or R2′ map.",
-    "choose-r2star-method": "Choose a method that takes R2* alone.",
+    "reorder-echoes": "Put the images in the order of the echo times that their phase and magnitude show.",
+    "rescale-magnitude": "Bring the magnitudes of all echoes to the scale of the first.",
+    "unsigned-magnitude": "Add 65536 to negative magnitudes: unsigned numbers that were stored as signed.",
+    "give-echo-times": "Type the echo times (--echo-times).",
+    "give-field-strength": "Type the field strength (--field-strength).",
+    "name-vendor": "Name the scanner's manufacturer (--manufacturer).",
+    "give-r2": "Give a spin-echo series, or an R2 or R2′ map (--spin-echo, --r2, --r2prime).",
+    "choose-r2star-method": "Choose a method that takes R2* alone (--method sepnet-r2star or r2star-qsm).",
     "choose-model-method": "Choose a method without networks.",
     "use-default-dr": "Go back to the default relaxometric constant.",
     "resample-context": "Register the image to the scan and resample it, with a look at the result.",
     "reorder-axes": "Store the image in the axis order of the scan; no interpolation.",
-    "give-mask": "Give a brain mask or draw one.",
+    "give-mask": "Give a brain mask or draw one (--mask).",
     "verify-weights": "Import the network weights again.",
 }
 
@@ -109,7 +111,7 @@ class Override:
 
     def describe(self) -> str:
         """One line for pictures and tables."""
-        return f"Gate overridden by {self.user} at {self.time}: {self.text}"
+        return f"Input check overridden by {self.user} at {self.time}: {self.text}"
 
     def to_dict(self) -> dict[str, str]:
         return asdict(self)
@@ -161,8 +163,13 @@ class Gate:
         red = "; ".join(f"{row.title}: {row.value}. {row.reason}" for row in self.of_color(RED))
         mends = [MENDS[row.mend] for row in self.of_color(RED) if row.mend]
         raise GateBlocked(
-            f"The input gate is red. {red}",
-            " ".join([*dict.fromkeys(mends), "Or override the gate with a reason in words, which is recorded."]),
+            f"The check of the inputs is red. {red}",
+            " ".join(
+                [
+                    *dict.fromkeys(mends),
+                    "Or override the check with a reason in words, which is recorded (--override REASON).",
+                ]
+            ),
         )
 
     def summary(self) -> list[str]:

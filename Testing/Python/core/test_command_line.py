@@ -24,6 +24,9 @@ from ChiSepExtension.volume_io import read_volume, write_volume
 REPOSITORY = Path(__file__).resolve().parents[3]
 TIMES = np.array([0.005, 0.011, 0.017, 0.023])
 GRID = Grid.from_spacing((28, 34, 32), (1.5, 1.5, 1.5))
+#: The check of the inputs is right to stop a ball of 30 ml from a scanner without a name.
+REASON = "a ball of the tests, not a head"
+OVERRIDE = ["--override", REASON, "--user", "tester"]
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +54,7 @@ def scan(tmp_path_factory) -> Path:
 
 def run(scan: Path, output: Path, *more: str) -> int:
     given = ["--mask", str(scan / "given_mask.nii.gz"), "--r2", str(scan / "given_r2.nii.gz")]
-    return main(["run", str(scan), "--output", str(output), "--no-scene", *given, *more])
+    return main(["run", str(scan), "--output", str(output), "--no-scene", *given, *OVERRIDE, *more])
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +108,38 @@ def test_a_second_run_does_not_overwrite_unless_asked(scan, output, capsys):
     assert run(scan, output, "--prefix", "sub-01_", "--overwrite") == 0
 
 
+def test_a_red_check_ends_the_run_before_it_begins(scan, tmp_path, capsys):
+    assert main(["run", str(scan), "--output", str(tmp_path / "maps"), "--no-scene"]) == 2
+    message = capsys.readouterr().err
+    assert "Manufacturer" in message and "--override" in message
+    assert not (tmp_path / "maps").exists()
+
+
+def test_an_override_is_on_record_with_its_reason_and_name(output):
+    override = json.loads((output / "sub-01_provenance.json").read_text())["gate"]["override"]
+    assert (override["text"], override["user"]) == (REASON, "tester")
+
+
+def test_one_word_is_no_reason(scan, tmp_path, capsys):
+    assert main(["run", str(scan), "--output", str(tmp_path / "maps"), "--override", "ok"]) == 2
+    assert "not a reason" in capsys.readouterr().err
+
+
+def test_check_lists_every_row_and_writes_nothing(scan, capsys):
+    before = sorted(scan.iterdir())
+    assert main(["check", str(scan), "--mask", str(scan / "given_mask.nii.gz")]) == 2
+    lines = capsys.readouterr().out.splitlines()
+    colors = [line.split()[0] for line in lines if line.split()[0] in ("green", "amber", "red")]
+    assert set(colors) == {"green", "amber", "red"} and lines[-1] == "The inputs are red."
+    assert sorted(scan.iterdir()) == before
+
+
+def test_the_named_manufacturer_is_checked_and_recorded(scan, capsys):
+    main(["check", str(scan), "--mask", str(scan / "given_mask.nii.gz"), "--manufacturer", "Siemens"])
+    (row,) = (line for line in capsys.readouterr().out.splitlines() if "Manufacturer" in line)
+    assert row.startswith("green") and "Siemens" in row
+
+
 def test_wrong_input_says_what_and_how_to_mend_it_and_writes_nothing(scan, tmp_path, capsys):
     status = main(["run", str(scan), "--echo-times", "0.005", "0.011", "--output", str(tmp_path / "maps")])
     assert status == 2
@@ -140,7 +175,7 @@ def test_a_scene_that_cannot_be_written_costs_no_map(scan, tmp_path, monkeypatch
 
     monkeypatch.setattr(scene, "write_scene", broken)
     given = ["--mask", str(scan / "given_mask.nii.gz")]
-    assert main(["run", str(scan), "--output", str(tmp_path / "maps"), *given]) == 0
+    assert main(["run", str(scan), "--output", str(tmp_path / "maps"), *given, *OVERRIDE]) == 0
     assert (tmp_path / "maps" / "provenance.json").exists()
     assert not (tmp_path / "maps" / "scene.mrb").exists()
 
@@ -155,7 +190,8 @@ def test_a_map_of_the_same_voxels_in_another_order_is_turned(scan, output, tmp_p
     mask, grid = read_volume(scan / "given_mask.nii.gz")
     flipped = Grid(grid.shape, grid.ijk_to_ras @ np.array([[-1, 0, 0, grid.shape[2] - 1], *np.eye(4)[1:]]))
     path = write_volume(tmp_path / "mask.nii.gz", mask[:, :, ::-1], flipped)
-    arguments = ["run", str(scan), "--mask", str(path), "--r2", str(scan / "given_r2.nii.gz"), "--no-scene"]
+    given = ["--mask", str(path), "--r2", str(scan / "given_r2.nii.gz")]
+    arguments = ["run", str(scan), *given, "--no-scene", *OVERRIDE]
     assert main([*arguments, "--output", str(tmp_path / "maps")]) == 0
     chi, _ = read_volume(tmp_path / "maps" / "desc-paramagnetic_Chimap.nii.gz")
     expected, _ = read_volume(output / "sub-01_desc-paramagnetic_Chimap.nii.gz")
@@ -172,7 +208,7 @@ def test_python_dash_m_is_the_same_program():
 @pytest.mark.skipif(os.name != "posix", reason="sends an interrupt signal")
 def test_ctrl_c_ends_the_run_with_status_3_and_leaves_no_file(scan, tmp_path):
     process = subprocess.Popen(
-        [sys.executable, "-m", "ChiSepExtension", "run", str(scan), "--output", str(tmp_path / "maps")],
+        [sys.executable, "-m", "ChiSepExtension", "run", str(scan), "--output", str(tmp_path / "maps"), *OVERRIDE],
         cwd=REPOSITORY,
         stderr=subprocess.PIPE,
         text=True,
