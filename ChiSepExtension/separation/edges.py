@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 from scipy import ndimage
 
@@ -31,11 +34,8 @@ def edge_weight(
     (z, y, x) float32.
     """
     weight = np.ones(mask.shape, np.float32)
-    inside = mask.astype(np.float32)
-    # Blurred over the mask only: else its border would be the strongest edge and set κ.
-    share = np.maximum(ndimage.gaussian_filter(inside, BLUR_VOXELS), np.float32(1e-3))
     for values in maps:
-        blurred = ndimage.gaussian_filter(values * inside, BLUR_VOXELS) / share
+        blurred = blurred_inside(values, mask, BLUR_VOXELS)
         squared = np.empty(mask.shape, np.float32)
 
         def work(start: int, stop: int, blurred=blurred, squared=squared) -> None:
@@ -47,6 +47,67 @@ def edge_weight(
         if knee > 0:
             np.minimum(weight, 1 / (1 + squared / np.float32(knee)), out=weight)
     weight[~mask] = 1
-    for axis in range(3):
-        weight[mask != np.roll(mask, -1, axis)] = 0
+    for border in mask_borders(mask):
+        weight[border] = 0
     return weight
+
+
+def blurred_inside(values: np.ndarray, mask: np.ndarray, voxels: float) -> np.ndarray:
+    """Gaussian average over the mask's voxels only: else its border would be the strongest edge and set κ."""
+    inside = mask.astype(np.float32)
+    share = np.maximum(ndimage.gaussian_filter(inside, voxels), np.float32(1e-3))
+    return ndimage.gaussian_filter(values * inside, voxels) / share
+
+
+def mask_borders(mask: np.ndarray) -> list[np.ndarray]:
+    """For each axis: voxels whose forward difference crosses the mask's border; (z, y, x) bool."""
+    return [mask != np.roll(mask, -1, axis) for axis in range(3)]
+
+
+@dataclass(frozen=True, eq=False)
+class Edges:
+    """How much differences count in each voxel, along the tissue border through it and across; an engine's arrays.
+
+    Parameters
+    ----------
+    along, across
+        (z, y, x) weights: 1 and 1 where all is flat, 1 and towards 0 at an edge, 0 and 0 in a corner of the mask.
+    normal
+        (3, z, y, x) unit vector across the border, 0 where all is flat.
+    """
+
+    along: Any
+    across: Any
+    normal: Any
+
+
+def find_edges(guides: list[tuple[Any, float]], mask: Any, borders: list[Any], engine: Any) -> Edges:
+    """Edges of several maps: in each voxel those of the map whose gradient stands out most.
+
+    Parameters
+    ----------
+    guides
+        Maps (z, y, x), 0 outside the mask, each with the share of voxels whose gradient counts as noise: the gradient
+        at this quantile, κ, gets half the weight, 1/(1 + (|∇m|/κ)²).
+    borders
+        `mask_borders`: differences across them compare tissue with nothing, and weigh 0.
+    """
+    strongest, normal, crossings = engine.zeros(), engine.zeros(3), engine.zeros()
+    for border in borders:
+        crossings += border
+    plain = crossings == 0
+    for values, smooth_fraction in guides:
+        g = engine.gradient(values)
+        g *= plain
+        squared = (g * g).sum(0)
+        knee = engine.quantile(squared, mask, smooth_fraction)
+        if knee <= 0:
+            continue
+        better = squared > knee * strongest
+        g /= squared.clip(1e-30) ** 0.5
+        normal = engine.where(better, g, normal)
+        strongest = engine.where(better, squared / knee, strongest)
+    across = plain / (1 + strongest)
+    for axis, border in enumerate(borders):
+        normal[axis] += border * (crossings == 1)
+    return Edges(engine.where(crossings <= 1, engine.zeros() + 1, engine.zeros()), across, normal)

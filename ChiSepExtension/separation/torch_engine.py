@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ..errors import InputError
+from .numpy_engine import QUANTILE_VOXELS
 
 
 class TorchEngine:
@@ -54,23 +55,42 @@ class TorchEngine:
     def pointwise(self, work: Callable[[slice], None]) -> None:
         work(slice(None))
 
-    def shrink_gradients(self, maps: list, duals: list, rights: list, threshold) -> None:
+    def gradient(self, values):
+        return self.torch.stack([(values.roll(-1, axis) - values) / d for axis, d in enumerate(self.spacing_mm)])
+
+    def shrink_along_edges(self, maps: list, duals: list, rights: list, threshold: float, edges) -> None:
         torch = self.torch
-        sums = [torch.stack([(x.roll(-1, axis) - x) / d for axis, d in enumerate(self.spacing_mm)]) for x in maps]
-        squared = self.zeros()
-        for t, s in zip(sums, duals):
+        steps, over = [], []
+        squared, squared_over = self.zeros(), self.zeros()
+        for x, s in zip(maps, duals):
+            t = self.gradient(x)
             t += s
+            part = (t * edges.normal).sum(0)
             squared += (t * t).sum(0)
-        kept = (threshold / squared.sqrt_().clamp_(min=1e-20)).clamp_(max=1)
-        for t, s, right in zip(sums, duals, rights):
-            torch.mul(t, kept, out=s)
-            torch.mul(t, 1 - 2 * kept, out=right)
+            squared_over += part * part
+            steps.append(t)
+            over.append(part)
+        squared -= squared_over
+        along = (threshold * edges.along / squared.clamp_(min=1e-20).sqrt_()).clamp_(max=1)
+        rest = (threshold * edges.across / squared_over.clamp_(min=1e-20).sqrt_()).clamp_(max=1) - along
+        for t, part, s, right in zip(steps, over, duals, rights):
+            torch.mul(t, along, out=s)
+            s += (part * rest) * edges.normal
+            torch.sub(t, s, alpha=2, out=right)
 
     def gradient_adjoint(self, g, out):
         out.zero_()
         for axis, d in enumerate(self.spacing_mm):
             out += (g[axis].roll(1, axis) - g[axis]) / d
         return out
+
+    def quantile(self, values, mask, share: float) -> float:
+        """Quantile of the values in the mask, of every n-th voxel where there are millions."""
+        inside = values[mask]
+        return float(self.torch.quantile(inside[:: max(1, len(inside) // QUANTILE_VOXELS)], share))
+
+    def where(self, condition, yes, no):
+        return self.torch.where(condition, yes, no)
 
     def norm(self, values) -> float:
         return float(self.torch.linalg.vector_norm(values))

@@ -30,6 +30,17 @@ def test_noise_has_its_stated_size(small_cases):
     assert (noisy.r2prime_hz - clean.r2prime_hz)[high].std() == pytest.approx(1.0, rel=0.03)
 
 
+@pytest.mark.parametrize("phantom", ["uniform", "textured"])
+def test_magnitude_shows_the_brain_with_its_stated_noise(small_cases, phantom):
+    clean, noisy = make_case("tiny", phantom, noisy=False), make_case("tiny", phantom)
+    inside = clean.mask
+    assert not noisy.magnitude[~inside].any()
+    ratio = clean.magnitude[inside].mean() / (noisy.magnitude - clean.magnitude)[inside].std()
+    assert ratio == pytest.approx(58, rel=0.03)
+    iron = inside & (clean.chi_para > 0.08)  # decays faster
+    assert clean.magnitude[iron].mean() < 0.95 * clean.magnitude[inside].mean()
+
+
 def test_rows_rank_the_zero_map_last_and_the_truth_first(small_cases):
     rows = benchmark_separation(["tiny"], ["uniform"], noisy=False)
     errors = {row["method"]: row["nrmse_para"] for row in rows}
