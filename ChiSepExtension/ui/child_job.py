@@ -193,6 +193,8 @@ class ChildJob:
         detail = f" It said last: {said}" if said else ""
         if problem.startswith("The program could not be started"):
             return InputError(problem, "Slicer's own Python is missing: is the installation complete?")
+        if any("memory" in line.lower() for line in self._lastErrorLines):  # libraries that end the process themselves
+            return MemoryLimitError(f"There was not enough memory for this run.{detail}", _MEMORY_FULL[1])
         if problem:
             return InputError(
                 f"The computation ended unexpectedly.{detail}",

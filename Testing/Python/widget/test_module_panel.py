@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import stat
 import sys
 import time
@@ -17,7 +16,6 @@ from slicer.util import arrayFromVolume
 
 from ChiSepExtension.errors import InputError
 from ChiSepExtension.geometry import Grid
-from ChiSepExtension.mrml.echoes import echo_sequence
 from ChiSepExtension.mrml.layout import LAYOUT_ID, composite_of
 from ChiSepExtension.mrml.outputs import provenance_of
 from ChiSepExtension.mrml.sample import add_simulated_head
@@ -25,68 +23,29 @@ from ChiSepExtension.mrml.volumes import set_array
 from ChiSepExtension.ui import child_job
 from ChiSepExtension.ui.module_panel import BOUND_BY_HAND
 from ChiSepExtension.volume_io import write_volume
+from Testing.Python.widget.panel_case import (
+    ANSWERS,
+    MODULE_FILE,
+    apply_and_wait,
+    choose_scan,
+    make_program,
+    open_module,
+    wait_until,
+)
 
-REPOSITORY = Path(__file__).resolve().parents[3]
-MODULE_FILE = REPOSITORY / "ChiSepModule" / "ChiSepModule.py"
 CONTROLS = ("QPushButton", "QComboBox", "QLineEdit", "QDoubleSpinBox", "QCheckBox", "qMRMLNodeComboBox", "QListWidget")
 
 
 @pytest.fixture
 def widget(host):
-    """The module's widget, entered. Afterwards the host leaves and unloads it as when Slicer exits."""
-    chisep_testhost.load_module(MODULE_FILE)
-    slicer.util.selectModule("ChiSepModule")
-    return slicer.modules.ChiSepModuleWidget
-
-
-def wait_until(condition, seconds=60.0):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        slicer.app.processEvents()
-        time.sleep(0.005)
+    return open_module()
 
 
 @pytest.fixture
 def quick(monkeypatch, tmp_path):
-    """A stand-in for Slicer's Python that answers at once: chi_para rises along x to 0.1 ppm, chi_dia is half of it."""
-    if os.name == "nt":
-        pytest.skip("the stand-in is a script with a shebang line")
-    path = tmp_path / "python-stand-in"
-    path.write_text(f"#!{sys.executable}\n{QUICK}", encoding="utf-8")
-    path.chmod(path.stat().st_mode | stat.S_IEXEC)
-    monkeypatch.setattr(child_job, "pythonExecutable", lambda: str(path))
-
-
-QUICK = """
-import json, sys
-from pathlib import Path
-import numpy as np
-folder = Path(sys.argv[2]).parent
-if json.loads(Path(sys.argv[2]).read_text())["task"] == "check":
-    row = {"key": "field", "title": "Field strength", "color": "green", "value": "3 T", "reason": "Fine.", "mend": None}
-    print(json.dumps({"event": "done", "gate": {"rows": [row]}}), flush=True)
-    sys.exit(0)
-shape = np.load(folder / "magnitude.npy", mmap_mode="r").shape[1:]
-para = np.broadcast_to(np.linspace(0, 0.1, shape[2], dtype="f4"), shape)
-maps = {"chi_para": para, "chi_dia": para / 2, "chi_total": para / 2, "mask": np.ones(shape, bool)}
-(folder / "maps").mkdir()
-for name, array in maps.items():
-    np.save(folder / "maps" / f"{name}.npy", array)
-(folder / "maps" / "provenance.json").write_text(json.dumps({"warnings": ["R2 was not measured"]}))
-print(json.dumps({"event": "done", "maps": {n: f"{n}.npy" for n in maps}, "provenance": "provenance.json"}), flush=True)
-"""
-
-
-def choose_scan(widget):
-    """Five echoes of noise: enough for everything that is not about numbers."""
-    grid, rng, times = Grid.from_spacing((6, 8, 10), (4, 2, 2)), np.random.default_rng(0), [0.005, 0.011, 0.017]
-    shape, scene = (len(times), *grid.shape), slicer.mrmlScene
-    magnitude = echo_sequence(scene, "sub-01 magnitude", rng.uniform(1, 9, shape), grid, times, field_strength_t=7)
-    phase = echo_sequence(scene, "sub-01 phase", rng.uniform(-np.pi, np.pi, shape), grid, times)
-    widget.ui.magnitudeSelector.setCurrentNode(magnitude)
-    widget.ui.phaseSelector.setCurrentNode(phase)
-    return magnitude, phase
+    """A stand-in for Slicer's Python that answers at once."""
+    program = make_program(tmp_path, ANSWERS)
+    monkeypatch.setattr(child_job, "pythonExecutable", lambda: str(program))
 
 
 def choose_simulated_head(widget):
@@ -95,13 +54,6 @@ def choose_simulated_head(widget):
     assert widget.ui.phaseSelector.currentNode() is scan.phase  # comes with its magnitude, and so does the R2 map
     assert widget.ui.r2Selector.currentNode() is scan.r2_map
     return scan
-
-
-def apply_and_wait(widget):
-    widget.ui.applyButton.click()
-    assert widget.panel.run.isRunning, widget.ui.messageLabel.text
-    wait_until(lambda: not widget.panel.run.isRunning)
-    assert widget.ui.stageLabel.text == "Done", widget.ui.messageLabel.text
 
 
 def test_every_parameter_has_its_control(widget):
