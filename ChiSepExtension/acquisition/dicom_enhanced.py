@@ -104,6 +104,7 @@ def _fill_part(header: ImageHeader, groups: _Groups, image_type, component: str,
     if frame is not None:
         frame_type = texts(frame, 0x00089007)
         component = text(frame, 0x00089208) or component
+    header.image_type = frame_type or image_type
     header.part = part_of(image_type if not frame_type else (), component, code, frame_type)
     header.computed = computed_kind(image_type if not frame_type else (), frame_type)
     header.variant = variant_of(image_type, frame_type)

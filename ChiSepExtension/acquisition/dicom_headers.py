@@ -33,13 +33,24 @@ _OTHER_OBJECTS = (
 #: Elements that are read from each file; all others are skipped, which halves the time for Siemens headers.
 _TAGS = (
     *(0x00080005, 0x00080008, 0x00080016, 0x00080018, 0x0008002A, 0x00080031, 0x00080032, 0x00080060, 0x00080070),
-    *(0x0008103E, 0x00081090, 0x00089208, 0x00100010, 0x00100020, 0x00100030, 0x00100040, 0x00180020, 0x00180023),
+    *(
+        0x0008103E,
+        0x00081090,
+        0x00089208,
+        0x00100010,
+        0x00100020,
+        0x00100030,
+        0x00100040,
+        0x00101010,
+        0x00180020,
+        0x00180023,
+    ),
     *(0x00180024, 0x00180050, 0x00180080, 0x00180081, 0x00180084, 0x00180086, 0x00180087, 0x00181020, 0x00181030),
     *(0x00181060, 0x00181250, 0x00181314, 0x00189005, 0x00189008, 0x00189073, 0x00189082, 0x0020000D, 0x0020000E),
     *(0x00200011, 0x00200012, 0x00200013, 0x00200032, 0x00200037, 0x00200052, 0x00200100, 0x00280002, 0x00280004),
     *(0x00280008, 0x00280010, 0x00280011, 0x00280030, 0x00280100, 0x00280101, 0x00280102, 0x00280103, 0x00281052),
     *(0x00281053, 0x00281054, 0x00409096, 0x00430010, 0x0043102F, 0x00510010, 0x0051100F, 0x20050010, 0x2005100E),
-    *(0x52009229, 0x52009230),
+    *(0x52009229, 0x52009230, 0x00101010),
 )
 
 
@@ -61,6 +72,7 @@ class ImageHeader:
     temporal_position: int | None = None
     trigger_time: float | None = None
     acquisition_time_s: float | None = None
+    image_type: tuple[str, ...] = ()  # of the frame, where it has its own
     part: str | None = None
     computed: str | None = None
     variant: tuple[str, ...] = ()
@@ -143,6 +155,7 @@ def classic_header(path: Path, dataset) -> ImageHeader:
     """The header of a single-frame image."""
     header = common_header(path, dataset)
     image_type = texts(dataset, 0x00080008)
+    header.image_type = image_type
     header.part = part_of(image_type, text(dataset, 0x00089208), ge_code(dataset))
     header.computed = computed_kind(image_type)
     header.variant = variant_of(image_type)
@@ -202,6 +215,7 @@ def acquisition_facts(dataset) -> tuple[tuple[str, Any], ...]:
         ("flip_angle_deg", number(dataset, 0x00181314)),
         ("acquisition_type", text(dataset, 0x00180023)),
         ("sequence_name", text(dataset, 0x00180024) or text(dataset, 0x00189005)),
+        ("age_years", _age(text(dataset, 0x00101010))),
         ("transfer_syntax", str(getattr(getattr(dataset, "file_meta", None), "TransferSyntaxUID", ""))),
     )
 
@@ -222,6 +236,14 @@ def scaling(dataset) -> tuple[float | None, float | None, str, str]:
 def ge_code(dataset) -> int | None:
     """GE's private image type (0043,102F): 0 magnitude, 1 phase, 2 real, 3 imaginary."""
     return whole(dataset, 0x0043102F) if text(dataset, 0x00430010).startswith("GEMS_PARM") else None
+
+
+def _age(stated: str) -> float | None:
+    """Years of an age such as 045Y or 018M; None from 90 on, where the age alone may tell who it is."""
+    per_year = {"Y": 1, "M": 12, "W": 52, "D": 365}.get(stated[-1:].upper())
+    if per_year is None or not stated[:-1].isdigit() or int(stated[:-1]) / per_year >= 90:
+        return None
+    return round(int(stated[:-1]) / per_year, 1)
 
 
 def _acquisition_time(dataset) -> float | None:

@@ -242,10 +242,16 @@ class FoundScan:
                 "images": len(self.images),
                 "series_numbers": self.series_numbers,
                 "parts": {part: len(self.volumes_of(part)) for part in self.parts},
-                **{name: facts[name] for name in facts if name != "manufacturer"},
+                **{name: facts[name] for name in facts if name not in ("manufacturer", "age_years")},
             },
             "manufacturer": facts.get("manufacturer"),
+            "series_description": self.description,
+            "orientation_known": True,
         }
+        if "age_years" in facts:
+            kept["age_years"] = facts["age_years"]
+        if PHASE in self.parts:
+            kept["phase_image_type"] = list(self.volumes_of(PHASE)[0].first.image_type)
         if keep_identity:
             names = ("name", "identifier", "birth_date", "sex")
             kept["patient"] = dict(zip(names, self.volumes[0].first.patient))

@@ -230,6 +230,8 @@ def test_what_the_scanner_says_is_kept_and_who_was_scanned_is_not(tmp_path):
     assert kept["dicom"]["flip_angle_deg"] == 15
     assert kept["dicom"]["software_versions"] == "syngo MR E11"
     assert kept["dicom"]["imaging_frequency_mhz"] == pytest.approx(123.2, abs=0.1)
+    assert kept["phase_image_type"] == ["ORIGINAL", "PRIMARY", "P", "ND"]
+    assert kept["series_description"] == "megre"
     assert "PHANTOM-01" not in str(kept)
     assert "Simulated" not in str(kept)
     assert "2.25." not in str(kept)
