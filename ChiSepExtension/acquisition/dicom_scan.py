@@ -202,13 +202,16 @@ class FoundScan:
             raise InputError(*self._first_problem(f"{self.title} is no multi-echo gradient-echo scan."))
         self._refuse_problems(echo_times, field_strength)
         parts, grid, remarks = self.read_parts(progress=progress, cancel=cancel)
-        magnitude, phase, scaling = self._complex(parts, phase_scaling, remarks)
+        repairs: list[str] = []
+        magnitude, phase, scaling = self._complex(parts, phase_scaling, remarks, repairs)
         remarks = [*self.remarks, *remarks]
         given = None if echo_times is None else echo_times_in_seconds(echo_times, remarks)
         times = np.array(self.echo_times_s) if given is None else given
         strength = self.field_strength_t if field_strength is None else field_strength
         provenance = self.provenance(keep_identity=keep_identity)
         provenance |= {"phase_scaling": scaling, "remarks": remarks}
+        if repairs:  # what the gate calls them
+            provenance["phase_repairs"] = repairs
         return GradientEchoSeries(magnitude, phase, times, strength, grid, provenance).validate()
 
     def read_spin_echo(
@@ -258,7 +261,7 @@ class FoundScan:
             kept["study_uid"], kept["series_uids"] = self.study_uid, self.series_uids
         return kept
 
-    def _complex(self, parts: dict[str, np.ndarray], scaling: str, remarks: list[str]):
+    def _complex(self, parts: dict[str, np.ndarray], scaling: str, remarks: list[str], repairs: list[str]):
         """(magnitude, phase in radians, name of the scaling) of the parts there are."""
         if PHASE in parts:
             unit = self.volumes_of(PHASE)[0].first.rescale_type
@@ -273,9 +276,11 @@ class FoundScan:
         if self.vendor == "GE" or PHASE not in parts:
             phase, cosine = undo_alternation(phase, magnitude)
             if cosine is not None:
+                repairs.append("repair-slices")
                 remarks.append(f"Every second slice was turned by π (cosine between slices {cosine:.2f}).")
         if self.vendor == "GE":
             np.negative(phase, out=phase)
+            repairs.append("invert-phase")
             remarks.append(
                 "Phase was negated, as GE stores it with the opposite sign (not verified on a scanner: heed the "
                 "check of the sign of phase after the run)."

@@ -263,6 +263,13 @@ def test_a_spin_echo_series_comes_back(tmp_path):
         found.gradient_echo()
 
 
+def test_what_was_turned_in_phase_of_ge_is_said(tmp_path):
+    write_dicom(tmp_path, scan(), style="ge")
+    kept = read_dicom(tmp_path).provenance
+    assert kept["phase_repairs"] == ["repair-slices", "invert-phase"]
+    assert any("not verified on a scanner" in remark for remark in kept["remarks"])
+
+
 def test_an_unknown_style_is_refused(tmp_path):
     with pytest.raises(InputError, match="no DICOM style"):
         write_dicom(tmp_path, scan(), style="hitachi")
