@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ..errors import InputError
 from .agreement import pairs_of
+from .codebook import Codebook
 from .rating_tables import RatingTable
 from .tables import MISSING, Column, escape, read_table, unescape, write_table
 
@@ -83,6 +84,11 @@ class Consensus:
     @property
     def decisions(self) -> tuple[Decision, ...]:
         return tuple(self._decisions.values())
+
+    @property
+    def codebook(self) -> Codebook:
+        """The codebook of both raters."""
+        return self._a.codebook
 
     @property
     def open(self) -> tuple[Decision, ...]:

@@ -111,6 +111,22 @@ def lesion_strip(
     return Strip(sheet, (*texts, caption))
 
 
+def lesion_thumbnail(
+    maps: Mapping[str, np.ndarray], lesions: LesionSet, uid: str, *, field_mm: float = 40.0, tile: int = 96
+) -> Image.Image:
+    """The same cuts without bars and texts, for the screen that has them elsewhere."""
+    lesion, turn = lesions[uid], to_closest_ras(lesions.grid)
+    centre = np.rint(turn.target.ras_to_index(lesions.grid.index_to_ras(np.array(lesion.jump_voxel)))).astype(int)
+    window = _field(centre, 0, turn.target.spacing_mm, field_mm)
+    sheet = Image.new("RGB", (len(maps) * (tile + 2), tile), "black")
+    for n, (name, array) in enumerate(maps.items()):
+        _, _, factor, low, high = LESION_WINDOWS[name]
+        cut = _crop(canonical_view(array, turn), 0, centre, window)
+        pixels = Image.fromarray(colorize(cut.astype(np.float32) * factor, low, high, "gray"))
+        sheet.paste(pixels.resize((tile, tile), Image.Resampling.BILINEAR), (n * (tile + 2), 0))
+    return sheet
+
+
 def _field(centre: np.ndarray, axis: int, spacing_mm, field_mm: float) -> list[tuple[int, int]]:
     """First and last index along the two axes of the picture, which may lie outside the array."""
     half = [max(1, round(field_mm / 2 / spacing_mm[a])) for a in range(3) if a != axis]

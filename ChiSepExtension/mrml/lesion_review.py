@@ -142,6 +142,10 @@ class LesionReview:
         self._rows_of = lesions
         return tuple(self._rows[uid] for uid in lesions.uids)
 
+    def measured(self, uid: str) -> LesionMeasures | None:
+        """The row of a lesion if it has been measured as it is drawn now; measures nothing itself."""
+        return self._rows.get(uid) if self._rows_of is self.outlines.history.current else None
+
     def _current_measurer(self, progress: Progress, cancel: CancelToken) -> Measurer:
         stamp = self.maps.stamp
         if self._measurer is None or self._measurer[0] != stamp:
@@ -176,6 +180,8 @@ class LesionReview:
                 path, load_codebook(), self.lesions, rater=rater, case=self.case, patient=self.patient, seed=seed
             )
         self.ratings = ratings
+        if ratings.is_blind:
+            self.maps.conceal()
         ratings.follow(self.lesions)
         first = ratings.next_unrated(lesions=self.lesions)
         self.go_to(first.position if first else 0)
@@ -284,6 +290,8 @@ class LesionReview:
 
     def close(self) -> None:
         """End the review; nodes and files stay."""
+        if not self.is_closed:
+            self.maps.reveal()
         self.is_closed = True
         self.outlines.close()
         unobserve(self._observed)

@@ -17,7 +17,7 @@ from ..lesions.deidentify import Identity
 from ..lesions.exports import BidsCase, Export, export_review
 from ..lesions.measure_tables import measure_rows
 from ..lesions.rating_tables import RatingTable
-from ..lesions.strip import Strip, lesion_strip
+from ..lesions.strip import Strip, lesion_strip, lesion_thumbnail
 from ..lesions.tables import format_value, write_json
 from ..notice import RESEARCH_USE
 from .lesion_jump import field_of_view_mm
@@ -192,6 +192,15 @@ def strip_of(review: LesionReview, uid: str, *, label: str = "", tile: int = 220
     return lesion_strip(
         arrays, review.lesions, uid, case=review.case, label=label, tile=tile, field_mm=field_of_view_mm(lesion)
     )
+
+
+def write_thumbnail(review: LesionReview, uid: str, path: str | Path, *, tile: int = 96) -> Path:
+    """Write a small picture of both sources around a lesion, without outline, for the reading screen."""
+    arrays = {name: array for name, array in review.maps.arrays().items() if name in ("chi_para", "chi_dia")}
+    arrays = arrays or dict(list(review.maps.arrays().items())[:1])
+    lesion = review.lesions[uid]
+    lesion_thumbnail(arrays, review.lesions, uid, field_mm=field_of_view_mm(lesion), tile=tile).save(path)
+    return Path(path)
 
 
 def save_strip(review: LesionReview) -> Path:

@@ -89,9 +89,12 @@ class ReviewLogic:
             maps, mask, anatomy = self.case.maps, mask or self.case.mask, anatomy or self.case.anatomy
             case = case or self.case.code
         elif maps is None:
-            nodes = output_nodes(self.getParameterNode())
+            parameters = self.getParameterNode()
+            nodes = output_nodes(parameters)
             mask = mask or nodes.pop("mask", None)
             maps = {NAME_OF_KEY.get(key, key): node for key, node in nodes.items() if node is not None}
+            beside = {name.upper(): alive(getattr(parameters, name, None)) for name in ("flair", "t1", "swi")}
+            anatomy = anatomy or {name: node for name, node in beside.items() if node is not None}
         code = case or "C001"
         self.endReview()
         reviewed = ReviewMaps(slicer.mrmlScene, maps, mask=mask, anatomy=anatomy, **options)
@@ -146,7 +149,7 @@ class ReviewLogic:
         review = self.review
         ratings = review.reading
         other = {name: codes.pop(name) for name in ("comment", "flag") if name in codes}
-        self._requireAnonymous(f"{other.get('comment', '')} {excluded}")
+        self.requireAnonymous(f"{other.get('comment', '')} {excluded}")
         if ratings.rating(uid, repeat) is not None:
             ratings.reopen(uid, repeat)
         draft = ratings.change(uid, repeat, codes=codes, **other)
@@ -187,7 +190,8 @@ class ReviewLogic:
             forget(slicer.mrmlScene)
         self._review = None
 
-    def _requireAnonymous(self, text: str) -> None:
+    def requireAnonymous(self, text: str) -> None:
+        """`InputError` if a text names the patient that the scene knew."""
         kinds = self._identity.kinds_in(text.encode("utf-8", "surrogatepass")) if self._identity else set()
         if kinds:
             raise InputError(f"The text holds the patient's {' and '.join(sorted(kinds))}.", "Write it without.")

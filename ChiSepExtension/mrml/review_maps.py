@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import slicer
 
 from ..errors import InputError
 from ..geometry import Grid
@@ -17,7 +17,7 @@ from ..lesions.vessels import MIN_CONTRAST_PPM, vessel_mask
 from ..progress import NEVER, CancelToken, Progress, silent
 from .display import find_shown_copy
 from .maps import BY_KEY, PRESETS
-from .outputs import provenance_of
+from .outputs import KIND, PROVENANCE, provenance_of
 from .volumes import array_of, grid_of
 
 #: Names of the maps in tables by the keys of the separation's outputs.
@@ -66,6 +66,9 @@ class ReviewMaps:
         self.given_ids = {role: node.GetID() for role, node in given.items() if node is not None}
         self._unit, self._sign = chi_unit, dia_sign
         self._vessels: tuple[int, np.ndarray] | None = None
+        self._arrays: tuple[tuple[int, ...], dict[str, np.ndarray]] | None = None
+        #: Attributes by map that were taken off the nodes for a blind reading.
+        self.concealed: dict[str, dict[str, str]] = {}
         first = self.node(ordered[0])
         self.grid: Grid = grid_of(first)
         for name in ordered:
@@ -124,6 +127,9 @@ class ReviewMaps:
         InputError
             If values do not look like ppm, or the diamagnetic map is negative, and nobody said so.
         """
+        stamp = self.stamp
+        if self._arrays is not None and self._arrays[0] == stamp:
+            return self._arrays[1]
         region = self.region() if region is None else region
         arrays = {}
         for name in self.ids:
@@ -131,6 +137,7 @@ class ReviewMaps:
             arrays[name] = in_ppm(name, values, region, self._unit) if name in _SUSCEPTIBILITY else values
         if "chi_dia" in arrays:
             arrays["chi_dia"] = positive(arrays["chi_dia"], region, self._sign)
+        self._arrays = (stamp, arrays)
         return arrays
 
     def optional(self, role: str) -> np.ndarray | None:
@@ -178,5 +185,23 @@ class ReviewMaps:
 
     def provenance(self) -> dict[str, Any]:
         """What the run that made the maps has written down; empty for maps from elsewhere."""
-        found = [provenance_of(node) for node in self.nodes.values() if isinstance(node, slicer.vtkMRMLVolumeNode)]
+        told = [attributes.get(PROVENANCE) for attributes in self.concealed.values()]
+        found = [json.loads(text) for text in told if text] + [provenance_of(node) for node in self.nodes.values()]
         return next((p for p in found if p), {})
+
+    def conceal(self) -> None:
+        """Take from the nodes what tells the pipeline: a blind reader may look at any node."""
+        for name, node in self.nodes.items():
+            own = {a: node.GetAttribute(a) for a in node.GetAttributeNames() if a.startswith("ChiSep.") and a != KIND}
+            if own:
+                self.concealed.setdefault(name, {}).update(own)
+                for attribute in own:
+                    node.RemoveAttribute(attribute)
+
+    def reveal(self) -> None:
+        """Give the nodes back what was concealed."""
+        for name, attributes in self.concealed.items():
+            node = self._scene.GetNodeByID(self.ids[name])
+            for attribute, value in attributes.items() if node is not None else ():
+                node.SetAttribute(attribute, value)
+        self.concealed = {}

@@ -51,7 +51,9 @@ def store(review: LesionReview):
         node.SetAttribute("ModuleName", NODE_TAG)
         node.SetHideFromEditors(True)
         node = scene.AddNode(node)
-    content: dict[str, Any] = {"case": review.case, "patient": review.patient}
+    content: dict[str, Any] = {
+        "case": review.case, "patient": review.patient, "concealed": review.maps.concealed,
+    }  # fmt: skip
     if review.ratings is not None:
         content["ratings"] = review.ratings.path.read_text(encoding="utf-8")
         content["file"] = review.ratings.path.name
@@ -109,6 +111,7 @@ def restore(scene, folder: str | Path) -> LesionReview | None:
         anatomy={name: n for name, n in referred(_ANATOMY).items() if n is not None},
         **{role: given.get(role) for role in ("mask", "white_matter", "vessels", "trust")},
     )
+    maps.concealed = content.get("concealed", {})
     review = LesionReview(scene, maps, case=content["case"], patient=content["patient"])
     try:
         outlines = node.GetNodeReference(_OUTLINES)
