@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..geometry import Grid
+from .folder import holds_only_dicom
 from .images import _describe_files, _sidecar_times, _stack, _unsigned, echo_times_in_seconds
 from .sidecar import Sidecar, without_suffix
 
@@ -107,8 +108,8 @@ def read_spin_echo(
     Parameters
     ----------
     source
-        A folder with one such scan (BIDS ``_MESE``, or files that differ in ``echo-N`` only), one 4-D file with the
-        echoes last, or one file per echo.
+        A folder with one such scan (BIDS ``_MESE``, files that differ in ``echo-N`` only, or DICOM files), one 4-D
+        file with the echoes last, or one file per echo.
     echo_times
         In seconds; values above 2 are taken as ms, and this is said. None takes them from the sidecars.
     refocusing_deg
@@ -120,6 +121,11 @@ def read_spin_echo(
     InputError
         With the reason and the remedy.
     """
+    if isinstance(source, (str, Path)) and holds_only_dicom(source):
+        from .dicom import examine
+
+        read = examine(source).spin_echo(echo_times=echo_times)
+        return read if refocusing_deg is None else replace(read, refocusing_deg=refocusing_deg).validate()
     if isinstance(source, (str, Path)):
         source = _files_in(Path(source)) if Path(source).is_dir() else [source]
     paths = [Path(path) for path in source]

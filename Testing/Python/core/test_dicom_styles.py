@@ -11,7 +11,7 @@ import SimpleITK as sitk
 
 from ChiSepExtension.acquisition import read_gradient_echo
 from ChiSepExtension.acquisition.dicom import examine, read_dicom
-from ChiSepExtension.acquisition.spin_echo import SpinEchoSeries
+from ChiSepExtension.acquisition.spin_echo import SpinEchoSeries, read_spin_echo
 from ChiSepExtension.errors import InputError
 from ChiSepExtension.phantom.dicom_files import DICOM_STYLES, write_dicom, write_dicom_spin_echo
 from ChiSepExtension.volume_io import read_volume, write_volume
@@ -261,6 +261,15 @@ def test_a_spin_echo_series_comes_back(tmp_path):
     np.testing.assert_allclose(read.magnitude / read.magnitude.max(), magnitude / magnitude.max(), atol=0.51 / 4095)
     with pytest.raises(InputError, match="no gradient-echo scan"):
         found.gradient_echo()
+
+
+def test_gradient_and_spin_echo_of_one_examination_are_told_apart(tmp_path):
+    truth = scan()
+    magnitude = np.random.default_rng(1).uniform(50, 1000, (4, 6, 14, 18)).astype(np.float32)
+    write_dicom(tmp_path, truth, style="siemens", name="a")
+    write_dicom_spin_echo(tmp_path, SpinEchoSeries(magnitude, np.arange(1, 5) * 0.011, truth.grid), name="b")
+    assert_same_scan(read_gradient_echo(tmp_path), truth)
+    np.testing.assert_allclose(read_spin_echo(tmp_path).echo_times_s, [0.011, 0.022, 0.033, 0.044])
 
 
 def test_what_was_turned_in_phase_of_ge_is_said(tmp_path):
