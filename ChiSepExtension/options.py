@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from .errors import InputError
+from .preprocessing.vendor_findings import REPAIRS
 from .separation.relaxometry import dr_at
 
 METHODS: dict[str, str] = {
@@ -19,6 +20,7 @@ METHODS: dict[str, str] = {
 _CHOICES: dict[str, tuple[str, ...]] = {
     "method": tuple(METHODS),
     "r2prime_fallback": ("constant-r2", "scaled-r2star"),
+    "bipolar": ("auto", "off", "on"),
     "unwrapping": ("romeo", "laplacian"),
     "background": ("vsharp", "resharp", "pdf", "lbv"),
     "r2star": ("auto", "arlo", "log-linear", "nonlinear"),
@@ -52,6 +54,10 @@ class Options:
         Zero of susceptibility: "csf", "brain" (mean of the mask) or "none".
     resolution
         How networks meet voxels that are not 1 mm: "resample", or "generalise" (27 shifted passes of the QSM network).
+    repair
+        Faults of the stored images that are mended first, by the names of `preprocessing.vendor_findings.REPAIRS`.
+    bipolar
+        Phase by which odd and even echoes differ: "auto" removes it where it is found, "on" always, "off" never.
     invert_phase
         Negate the phase first: for scanners whose phase falls with rising field.
     smoothing_mm
@@ -74,6 +80,8 @@ class Options:
     qsm: str = "total-variation"
     reference: str = "csf"
     resolution: str = "resample"
+    repair: tuple[str, ...] = ()
+    bipolar: str = "auto"
     invert_phase: bool = False
     smoothing_mm: float = 8.0
     vsharp_max_radius_mm: float = 12.0
@@ -86,6 +94,9 @@ class Options:
             value = getattr(self, name)
             if value not in allowed:
                 raise InputError(f"{name} is {value!r}.", f"Choose one of: {', '.join(allowed)}.")
+        for name in self.repair:
+            if name not in REPAIRS:
+                raise InputError(f"There is no repair {name!r}.", f"Choose from: {', '.join(REPAIRS)}.")
         for name in ("dr_para", "dr_dia"):
             value = getattr(self, name)
             if value is not None and not 1 <= value <= 2000:
@@ -116,7 +127,7 @@ class Options:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        return {**asdict(self), "repair": list(self.repair)}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Options:
@@ -125,4 +136,6 @@ class Options:
         unknown = sorted(set(values) - known)
         if unknown:
             raise InputError(f"Unknown option: {', '.join(unknown)}.", f"Known: {', '.join(sorted(known))}.")
+        if "repair" in values:
+            values = {**values, "repair": tuple(values["repair"])}
         return replace(cls(), **values)

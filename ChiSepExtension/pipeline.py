@@ -16,8 +16,10 @@ from .given_maps import GivenMaps
 from .options import Options
 from .progress import NEVER, CancelToken, Progress, silent
 from .provenance import array_sha256, software_versions, utc_now
+from .quality.after_run import check_result
 from .quality.checks import check_phase_sign, check_slices
-from .quality.gate_rows import Gate
+from .quality.gate_rows import RED, Gate
+from .quality.trust import trust_of
 from .result import Result
 from .run_state import RunState
 from .stages import find_brain, measure_field, measure_r2, measure_relaxation, separate_sources
@@ -63,7 +65,8 @@ def run(
     """
     options = (options or Options()).validate()
     given = (given or GivenMaps()).validate(series.grid)
-    series.validate()
+    if not options.repair:
+        series.validate()
     if gate is not None:
         gate.require()
     measured = given.r2_hz is not None or given.r2prime_hz is not None
@@ -99,6 +102,11 @@ def _run(
     started, began = utc_now(), time.perf_counter()
     inputs = _describe_inputs(series, given, spin_echo)
     source_grid = series.grid
+    if options.repair:
+        from .preprocessing.vendor_repair import repair
+
+        series = repair(series, options.repair, mask=given.mask, cancel=state.cancel).validate()
+        inputs["repairs"] = series.provenance.get("repairs", [])
     if options.invert_phase:
         series = replace(series, phase=-series.phase)
     series, turn = series.in_closest_ras()
@@ -110,7 +118,7 @@ def _run(
             "5 echoes are recommended."
         )
     brain = find_brain(series, given, state)
-    total_field_hz, local_field_ppm, mask = measure_field(series, brain, options, given, state)
+    fit, local_field_ppm, mask = measure_field(series, brain, options, given, state)
     r2_hz = None
     if spin_echo is not None:
         r2_hz = measure_r2(spin_echo, series, brain, state)
@@ -133,7 +141,7 @@ def _run(
         "local_field_ppm": local_field_ppm,
         "mask": mask,
         "qsm": qsm,
-        "total_field_hz": total_field_hz,
+        "total_field_hz": None if fit is None else fit.field_hz.astype(np.float32),
         "brain_mask": brain,
     }
     provenance = {
@@ -146,6 +154,15 @@ def _run(
         "findings": state.facts,
         "warnings": state.warnings,
     }
+    straight = Result(**maps, grid=series.grid, provenance=provenance)
+    trust = trust_of(straight, series, fit, r2_hz=given.r2_hz)
+    state.facts["trust"] = trust.facts
+    maps["trust"] = trust.trust
+    if trust.errors is not None and options.method == "closed-form":
+        maps["chi_para_error"], maps["chi_dia_error"] = trust.errors.chi_para, trust.errors.chi_dia
+    checked = check_result(straight, series)
+    provenance["checks"] = checked.to_dict()
+    state.warnings.extend(f"{row.title}: {row.value}. {row.reason}" for row in checked.of_color(RED))
     turned = {name: None if array is None else turn.invert(array) for name, array in maps.items()}
     return Result(**turned, grid=source_grid, provenance=provenance)
 

@@ -34,6 +34,14 @@ MAP_KINDS: tuple[MapKind, ...] = (
     MapKind("r2star_hz", "R2starmap", "1/s", "Effective transverse relaxation rate R2*"),
     MapKind("r2_hz", "R2map", "1/s", "Transverse relaxation rate R2, from the spin echo"),
     MapKind("r2prime_hz", "R2primemap", "1/s", "Reversible transverse relaxation rate R2'"),
+    MapKind(
+        "trust",
+        "desc-trust_map",
+        "",
+        "Trust in the sources, 0 to 1; 0.5 where an error of 10 ppb is expected of either",
+    ),
+    MapKind("chi_para_error", "desc-paramagneticError_Chimap", "ppm", "Standard error of chi_para from noise"),
+    MapKind("chi_dia_error", "desc-diamagneticError_Chimap", "ppm", "Standard error of chi_dia from noise"),
     MapKind("local_field_ppm", "desc-local_fieldmap", "ppm", "Local field, background removed"),
     MapKind("total_field_hz", "desc-total_fieldmap", "Hz", "Total field, fitted to the unwrapped phase"),
     MapKind("mask", "desc-brain_mask", "", "Voxels in which the maps are defined"),
@@ -46,7 +54,8 @@ class Result:
 
     ``chi_para``, ``chi_dia`` and ``chi_total`` in ppm, ``chi_dia`` as a positive magnitude;
     ``chi_total = chi_para - chi_dia``. ``mask`` is where they are defined (the brain mask after background removal);
-    outside it every map is 0. ``qsm``, ``total_field_hz`` and ``r2_hz`` are None where a run did not make them.
+    outside it every map is 0. ``qsm``, ``total_field_hz``, ``r2_hz``, ``trust`` (0 to 1) and the standard errors (ppm)
+    are None where a run did not make them.
     """
 
     chi_para: np.ndarray
@@ -59,6 +68,9 @@ class Result:
     qsm: np.ndarray | None = None
     total_field_hz: np.ndarray | None = None
     r2_hz: np.ndarray | None = None
+    trust: np.ndarray | None = None
+    chi_para_error: np.ndarray | None = None
+    chi_dia_error: np.ndarray | None = None
     brain_mask: np.ndarray | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
 

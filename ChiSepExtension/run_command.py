@@ -15,6 +15,7 @@ from .acquisition.spin_echo import SpinEchoSeries
 from .errors import InputError
 from .given_maps import GivenMaps
 from .options import METHODS, Options
+from .preprocessing.vendor_findings import REPAIRS
 from .progress import CancelToken, Progress, part
 from .quality.gate_rows import RED, Gate, Override
 from .terminal import show, terminal_progress
@@ -49,6 +50,7 @@ def add_run_and_check(commands: argparse._SubParsersAction) -> None:
 
 
 def _add_inputs(parser: argparse.ArgumentParser) -> None:
+    default = Options()
     parser.add_argument(
         "folder", nargs="?", type=Path, help="BIDS folder, or folder of NIfTI or DICOM files, with one scan"
     )
@@ -67,6 +69,17 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--invert-phase", action="store_true", help="negate the phase (the check says if this is needed)"
     )
+    parser.add_argument(
+        "--repair",
+        nargs="+",
+        default=[],
+        choices=list(REPAIRS),
+        metavar="NAME",
+        help=f"faults to mend: {', '.join(REPAIRS)}",
+    )
+    parser.add_argument(
+        "--bipolar", choices=["auto", "off", "on"], default=default.bipolar, help="phase that alternates with echoes"
+    )
     given = parser.add_argument_group("maps you have already, on the grid of the scan; a spin echo may have its own")
     given.add_argument("--mask", type=Path, metavar="FILE", help="brain mask")
     given.add_argument(
@@ -79,7 +92,6 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
     given.add_argument("--r2star", type=Path, metavar="FILE", help="R2* in 1/s")
     given.add_argument("--local-field", type=Path, metavar="FILE", help="local field in ppm")
     method = parser.add_argument_group("method")
-    default = Options()
     method.add_argument("--method", choices=list(METHODS), default=default.method)
     method.add_argument("--dr", type=float, metavar="HZ/PPM", help="relaxometric constant of both sources")
     method.add_argument("--dr-para", type=float, metavar="HZ/PPM")
@@ -211,6 +223,8 @@ def _options(parsed: argparse.Namespace) -> Options:
         qsm=parsed.qsm,
         reference=parsed.reference,
         resolution=parsed.resolution,
+        repair=tuple(parsed.repair),
+        bipolar=parsed.bipolar,
         invert_phase=parsed.invert_phase,
         device=parsed.device,
         weights=parsed.weights,

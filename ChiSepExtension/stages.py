@@ -12,6 +12,7 @@ from .dipole import field_hz_per_ppm
 from .errors import InputError
 from .given_maps import GivenMaps
 from .options import Options
+from .preprocessing.field_fit import FieldFit
 from .progress import part
 from .run_state import RunState
 from .separation.source_maps import SourceMaps
@@ -41,8 +42,10 @@ def find_brain(series: GradientEchoSeries, given: GivenMaps, state: RunState) ->
 
 def measure_field(
     series: GradientEchoSeries, mask: np.ndarray, options: Options, given: GivenMaps, state: RunState
-) -> tuple[np.ndarray | None, np.ndarray, np.ndarray]:
+) -> tuple[FieldFit | None, np.ndarray, np.ndarray]:
+    """Fit of the total field (None where a local field was given), local field in ppm, mask that is left."""
     from .preprocessing.background import remove_background
+    from .preprocessing.bipolar import correct_bipolar
     from .preprocessing.field_fit import fit_field
     from .preprocessing.phase_offset import remove_phase_offset
     from .preprocessing.unwrapping import unwrap
@@ -56,6 +59,8 @@ def measure_field(
                 "Give it in ppm (Hz divided by the imaging frequency in MHz).",
             )
         return None, local, mask
+    series, state.facts["bipolar"], warnings = correct_bipolar(series, mask, options.bipolar, cancel=state.cancel)
+    state.warnings.extend(warnings)
     magnitude, times, grid = series.magnitude, series.echo_times_s, series.grid
     with state.stage("field", "Phase offset") as report:
         stage = {"cancel": state.cancel}
@@ -115,7 +120,7 @@ def measure_field(
                 "Nothing of the brain mask is left after background removal.",
                 "The mask is too thin for the smallest sphere; give a larger mask.",
             )
-    return fit.field_hz.astype(np.float32), local.field_ppm, local.mask
+    return fit, local.field_ppm, local.mask
 
 
 def _background_choices(options: Options) -> dict[str, Any]:

@@ -53,11 +53,14 @@ class TrustMap:
         "gradient", "strong-sources", "r2prime-source". A cause that could not be judged is missing.
     facts
         JSON-able: median, share of the mask below 0.5, and the cause that takes most of it there.
+    errors
+        Standard errors from noise that went in, None if there were none.
     """
 
     trust: np.ndarray
     parts: dict[str, np.ndarray]
     facts: dict[str, Any] = field(default_factory=dict)
+    errors: SourceErrors | None = None
 
 
 def trust_map(
@@ -123,7 +126,7 @@ def trust_map(
         total += square
         parts[name] = np.where(mask, 1 / (1 + square), 0).astype(np.float32)
     trust = np.where(mask, 1 / (1 + total), 0).astype(np.float32)
-    return TrustMap(trust, parts, _facts(trust, parts, mask))
+    return TrustMap(trust, parts, _facts(trust, parts, mask), errors)
 
 
 def trust_of(result: Any, series: GradientEchoSeries, fit: Any = None, r2_hz: np.ndarray | None = None) -> TrustMap:
