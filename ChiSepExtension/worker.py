@@ -97,10 +97,12 @@ def _do(job: dict[str, Any], folder: Path) -> dict[str, Any]:
     from ChiSepExtension.outputs import full_provenance
     from ChiSepExtension.pipeline import run
     from ChiSepExtension.quality.figures import quality_picture
+    from ChiSepExtension.quality.gate_rows import Gate
     from ChiSepExtension.volume_io import write_text
 
     series, arguments = _read(job, folder)
-    result = run(series, **arguments, progress=_progress)
+    gate = Gate.from_dict(job["gate"]) if job.get("gate") else None
+    result = run(series, **arguments, gate=gate, progress=_progress)
     output = folder / job.get("output_folder", ".")
     output.mkdir(parents=True, exist_ok=True)
     maps = {}
@@ -123,13 +125,26 @@ def _check(job: dict[str, Any], folder: Path) -> dict[str, Any]:
     import numpy as np
 
     from ChiSepExtension.geometry import Grid
+    from ChiSepExtension.preprocessing.vendor_findings import REPAIRS
+    from ChiSepExtension.preprocessing.vendor_repair import detect, repair
     from ChiSepExtension.quality.gate import check_inputs
+    from ChiSepExtension.quality.proof import proof_picture
 
     series, arguments = _read(job, folder)
+    mask, agreed = arguments["given"].mask, arguments["options"].repair
+    if agreed:
+        series = repair(series, agreed, mask=mask)
     context = {
         name: Grid(tuple(grid["shape"]), np.array(grid["ijk_to_ras"])) for name, grid in job.get("context", {}).items()
     }
-    return {"gate": check_inputs(series, **arguments, context=context, progress=_progress).to_dict()}
+    gate = check_inputs(series, **arguments, context=context, progress=_progress)
+    pictures = {}
+    mends = {row.mend for row in gate.rows if row.mend in REPAIRS}
+    for finding in detect(series, mask=mask) if mends else ():
+        if finding.name in mends and finding.picture is not None:
+            proof_picture(finding.picture).save(folder / f"{finding.name}.png")
+            pictures[finding.name] = f"{finding.name}.png"
+    return {"gate": gate.to_dict(), "pictures": pictures}
 
 
 def _progress(fraction: float, message: str) -> None:

@@ -47,6 +47,7 @@ from ChiSepExtension.mrml import sample  # noqa: E402
 from ChiSepExtension.mrml.loading import gather_echoes, load_folder  # noqa: E402
 from ChiSepExtension.mrml.maps import SURVEY  # noqa: E402
 from ChiSepExtension.mrml.parameters import options_of, reset_parameters  # noqa: E402
+from ChiSepExtension.mrml.review_logic import ReviewLogic  # noqa: E402
 from ChiSepExtension.mrml.separation import SeparationJob  # noqa: E402
 from ChiSepExtension.mrml.spin_echo import load_spin_echo  # noqa: E402
 from ChiSepExtension.mrml.verdict import Verdict, record_verdict  # noqa: E402
@@ -93,7 +94,7 @@ def registerSampleData():
     )
 
 
-class ChiSepModuleLogic(ScriptedLoadableModuleLogic):
+class ChiSepModuleLogic(ReviewLogic, ScriptedLoadableModuleLogic):
     """Everything the panel can do, for scripts: no dialogs, errors are `ChiSepError` with a remedy."""
 
     def __init__(self):
@@ -162,7 +163,7 @@ class ChiSepModuleLogic(ScriptedLoadableModuleLogic):
         progress
             ``progress(fraction, message)`` while waiting.
         choices
-            method, drPara, drDia, r2primeFallback, invertPhase, repairs, device, weights: see
+            method, drPara, drDia, r2primeFallback, invertPhase, repair (list), manufacturer, device, weights: see
             `ChiSepModuleParameterNode`.
 
         Raises
@@ -180,9 +181,8 @@ class ChiSepModuleLogic(ScriptedLoadableModuleLogic):
         """
         if self.isRunning:
             raise InputError("A run is under way.", "Wait for it, or cancel it.")
-        record = None if gate is None else {"gate": gate.require().to_dict()}
         given = {"mask": mask, "r2": r2, "r2prime": r2prime, "spin_echo": spinEcho, "context": context}
-        job = self._job(magnitude, phase, echoTimes, fieldStrength, choices, outputs=outputs, record=record, **given)
+        job = self._job(magnitude, phase, echoTimes, fieldStrength, choices, outputs=outputs, gate=gate, **given)
         if waitForCompletion:
             return job.run(progress or silent, cancel)
         from ChiSepExtension.ui.separation_run import RunCallbacks, SeparationRun
@@ -192,8 +192,8 @@ class ChiSepModuleLogic(ScriptedLoadableModuleLogic):
 
     def gate(
         self,
-        magnitude,
-        phase,
+        magnitude=None,
+        phase=None,
         echoTimes=None,
         fieldStrength=None,
         waitForCompletion=True,
@@ -207,6 +207,8 @@ class ChiSepModuleLogic(ScriptedLoadableModuleLogic):
     ):
         """Look at the inputs of `process` before it is called; takes its arguments and changes nothing.
 
+        Without arguments, at what is chosen in the module or was loaded by `loadCase`.
+
         Returns a `quality.gate.Gate` (``gate.color``, ``gate.rows``), or the handle of a child process.
 
         Example
@@ -214,6 +216,8 @@ class ChiSepModuleLogic(ScriptedLoadableModuleLogic):
         >>> gate = logic.gate(scan.magnitude, scan.phase, method="r2star-qsm")
         >>> maps = logic.process(scan.magnitude, scan.phase, method="r2star-qsm", gate=gate)
         """
+        if magnitude is None:
+            return self.gate(**self.inputArguments(), waitForCompletion=waitForCompletion, callbacks=callbacks)
         given = {"mask": mask, "r2": r2, "r2prime": r2prime, "spin_echo": spinEcho, "context": context}
         job = self._job(magnitude, phase, echoTimes, fieldStrength, choices, **given)
         if waitForCompletion:
@@ -224,6 +228,7 @@ class ChiSepModuleLogic(ScriptedLoadableModuleLogic):
 
     @staticmethod
     def _job(magnitude, phase, echoTimes, fieldStrength, choices, **given):
+        manufacturer = choices.pop("manufacturer", None)
         return SeparationJob.prepare(
             slicer.mrmlScene,
             magnitude,
@@ -231,6 +236,7 @@ class ChiSepModuleLogic(ScriptedLoadableModuleLogic):
             echo_times_s=echoTimes,
             field_strength_t=fieldStrength,
             options=options_of(choices),
+            record={"manufacturer": manufacturer} if manufacturer else None,
             **given,
         )
 
@@ -274,6 +280,7 @@ class ChiSepModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def setup(self):
         ScriptedLoadableModuleWidget.setup(self)
         from ChiSepExtension.ui.module_panel import ModulePanel
+        from ChiSepExtension.ui.review_panel import ReviewPanel, Surroundings
 
         uiWidget = slicer.util.loadUI(self.resourcePath("UI/ChiSepModule.ui"))
         self.layout.addWidget(uiWidget)
@@ -281,6 +288,9 @@ class ChiSepModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         uiWidget.setMRMLScene(slicer.mrmlScene)
         self.logic = ChiSepModuleLogic()
         self.panel = ModulePanel(self.ui, self.logic)
+        surroundings = Surroundings(self.panel, self.ui)
+        self.review = ReviewPanel(self.logic, self.resourcePath, self.panel.run.log, surroundings)
+        self.layout.addWidget(self.review.widget)
         scene = slicer.mrmlScene
         for event, method in (
             (scene.StartCloseEvent, self.onSceneStartClose),
@@ -298,6 +308,7 @@ class ChiSepModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def cleanup(self):
         if self.panel is not None:
+            self.review.cleanup()
             self.panel.abandon()
             self.logic.abandonRun()
             self.panel.readout.stop()
@@ -313,9 +324,11 @@ class ChiSepModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.panel.keys.install()
         if self._viewsWereShown or self.panel.views.areShown:
             self.panel.showAgain()
+        self.review.enter()
 
     def exit(self):
         self._isEntered = False
+        self.review.exit()
         self.panel.keys.remove()
         self.panel.preview.stop()
         self.panel.readout.stop()
@@ -329,6 +342,7 @@ class ChiSepModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         super().onReload()
 
     def onSceneStartClose(self, caller, event):
+        self.review.sceneCloses()
         self.panel.abandon()
         self.logic.abandonRun()
         self.panel.readout.stop()
@@ -340,6 +354,7 @@ class ChiSepModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.initializeParameterNode()
             self.panel.readout.start()
             self.panel.showAgainIfShown()
+            self.review.sceneChanged()
 
     def onNodesChanged(self, caller, event):
         if self._isEntered:

@@ -242,34 +242,6 @@ def sequence_of_volumes(scene, name: str, volumes: Sequence, echo_times_s: Seque
     return node
 
 
-def reorder_by_decay(magnitude, phase) -> tuple[Any, Any]:
-    """New sequences of a scan whose echoes are in the wrong order: brightest first, echo times ascending.
-
-    Raises
-    ------
-    InputError
-        If the two are no sequences of one length whose index is the echo time.
-    """
-    times = echo_times_of(magnitude) or echo_times_of(phase)
-    pairs = [echo_volumes(node) for node in (magnitude, phase)]
-    if times is None or len(pairs[0]) != len(times) or len(pairs[1]) != len(times):
-        raise InputError(
-            "The echoes cannot be sorted: magnitude and phase are not two sequences with one echo time each.",
-            "Load the folder again, or gather the echoes from the volumes in the right order.",
-        )
-    # One voxel in 64 is enough for a mean, and takes no time.
-    brightness = [float(array_of(volume)[::4, ::4, ::4].mean()) for volume in pairs[0]]
-    order = sorted(range(len(times)), key=lambda n: -brightness[n])
-    made = []
-    for node, volumes in zip((magnitude, phase), pairs):
-        name = f"{node.GetName()} sorted"
-        new = sequence_of_volumes(node.GetScene(), name, [volumes[n] for n in order], sorted(times))
-        for attribute in (FIELD_STRENGTH, PHASE_SCALING, SOURCE):
-            new.SetAttribute(attribute, node.GetAttribute(attribute))
-        made.append(new)
-    return made[0], made[1]
-
-
 def natural_order(names: Sequence[str]) -> list[int]:
     """Indices that sort names so that echo 10 comes after echo 9."""
 

@@ -28,6 +28,7 @@ def write_job(
     given: Mapping[str, np.ndarray | None] | None = None,
     context: Mapping[str, Grid] | None = None,
     spin_echo: SpinEchoInput | None = None,
+    gate: Mapping[str, Any] | None = None,
     record: Mapping[str, Any] | None = None,
     task: str = "run",
 ) -> Iterator[float]:
@@ -41,6 +42,8 @@ def write_job(
         Grids of the images that will lie beside the maps, by name.
     spin_echo
         A multi-echo spin echo on a grid of its own, from which R2 is measured.
+    gate
+        What the check of the inputs said (`Gate.to_dict`), with its override.
     record
         What the provenance has to say besides where the images came from.
     task
@@ -84,6 +87,7 @@ def write_job(
         **{name: f"{name}.npy" for name in given},
         "spin_echo": None if spin_echo is None else {"magnitude": "spin_echo.npy", **spin_echo.facts},
         "options": options,
+        "gate": gate,
         "context": {
             name: {"shape": list(own.shape), "ijk_to_ras": own.ijk_to_ras.tolist()}
             for name, own in (context or {}).items()

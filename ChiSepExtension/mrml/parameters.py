@@ -45,6 +45,8 @@ def run_arguments(parameters: Any) -> dict[str, Any]:
         "drDia": None if parameters.drAutomatic else parameters.drDia,
         "r2primeFallback": parameters.r2primeFallback,
         "invertPhase": parameters.invertPhase,
+        "repair": parameters.repair.split(),
+        "manufacturer": parameters.manufacturer or None,
         "device": parameters.device,
         "weights": parameters.weights or None,
     }
@@ -139,6 +141,7 @@ _OPTIONS = {
     "drDia": "dr_dia",
     "r2primeFallback": "r2prime_fallback",
     "invertPhase": "invert_phase",
+    "repair": "repair",
     "device": "device",
     "weights": "weights",
 }
@@ -155,7 +158,8 @@ def options_of(choices: Mapping[str, Any]) -> Options:
     unknown = sorted(set(choices) - set(_OPTIONS))
     if unknown:
         raise InputError(f"There is no choice {', '.join(unknown)}.", f"Known: {', '.join(_OPTIONS)}.")
-    return Options(**{_OPTIONS[name]: value for name, value in choices.items()}).validate()
+    values = {_OPTIONS[name]: value for name, value in choices.items()}
+    return Options(**{**values, "repair": tuple(values.get("repair", ()))}).validate()
 
 
 def fill_from_sequence(parameters: Any) -> None:

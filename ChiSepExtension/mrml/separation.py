@@ -13,6 +13,7 @@ from ..errors import InputError
 from ..geometry import Grid
 from ..options import Options
 from ..progress import NEVER, CancelToken, Progress, silent
+from ..quality.gate_rows import Gate
 from .echoes import EchoInput, echo_input
 from .job import write_job
 from .outputs import MAGNITUDE, base_name, map_steps, require_own_outputs, write_magnitude
@@ -60,6 +61,7 @@ class SeparationJob:
     given: dict[str, np.ndarray] = field(default_factory=dict)
     context: dict[str, Grid] = field(default_factory=dict)
     spin_echo: SpinEchoInput | None = None
+    gate: Gate | None = None
     record: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -76,6 +78,7 @@ class SeparationJob:
         r2prime=None,
         spin_echo=None,
         context: Mapping[str, Any] | None = None,
+        gate: Gate | None = None,
         record: Mapping[str, Any] | None = None,
         outputs: Mapping[str, Any] | None = None,
         options: Options | None = None,
@@ -83,7 +86,7 @@ class SeparationJob:
         """Check everything that can be told from nodes; `InputError` says what is wrong.
 
         ``spin_echo`` is the sequence of a multi-echo spin echo; ``context`` are the volumes that will lie beside the
-        maps (FLAIR, T1, SWI), by name; ``record`` goes into the provenance.
+        maps (FLAIR, T1, SWI), by name; ``gate`` is what `check` has said, ``record`` goes into the provenance.
         """
         echoes = echo_input(magnitude, phase, echo_times_s, field_strength_t)
         options = (options or Options()).validate()
@@ -121,6 +124,7 @@ class SeparationJob:
             given,
             {key: world_grid_of(node) for key, node in (context or {}).items() if node is not None},
             None if spin_echo is None else spin_echo_input(spin_echo),
+            None if gate is None else gate.require(),
             dict(record or {}),
         )
 
@@ -133,6 +137,7 @@ class SeparationJob:
             given=self.given,
             context=self.context,
             spin_echo=self.spin_echo,
+            gate=None if self.gate is None else self.gate.to_dict(),
             record=self.record,
             task=task,
         )
@@ -149,19 +154,25 @@ class SeparationJob:
             self.options,
             given=GivenMaps(**self.given),
             spin_echo=None if self.spin_echo is None else self.spin_echo.series(),
+            gate=self.gate,
             progress=progress,
             cancel=cancel,
         )
         return self.deliver(result.maps(), full_provenance(result))
 
-    def check(self):
-        """The input gate, here and now, in this process. Returns a `quality.gate_rows.Gate`."""
+    def check(self) -> Gate:
+        """The input gate, here and now, in this process."""
         from ..given_maps import GivenMaps
+        from ..preprocessing.vendor_repair import repair
         from ..quality.gate import check_inputs
 
+        given, series = GivenMaps(**self.given), self.echoes.series()
+        series.provenance.update(self.record)
+        if self.options.repair:
+            series = repair(series, self.options.repair, mask=given.mask)
         return check_inputs(
-            self.echoes.series(),
-            given=GivenMaps(**self.given),
+            series,
+            given=given,
             options=self.options,
             context=self.context,
             spin_echo=None if self.spin_echo is None else self.spin_echo.series(),

@@ -54,6 +54,15 @@ def installPackage(requirement: str, reason: str) -> None:
     slicer.util.pip_install(requirement)
 
 
+def pixmapOf(png: bytes):
+    """A QPixmap of a PNG, None if it is none; through a file, as bindings differ in how they take bytes."""
+    path = Path(slicer.app.temporaryPath) / "chisep-picture.png"
+    path.write_bytes(png)
+    picture = qt.QPixmap(str(path))
+    path.unlink()
+    return None if picture.isNull() else picture
+
+
 def openFolder(path: str | Path) -> bool:
     """Show a folder in the file manager."""
     return bool(qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(path))))

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import qt
 from slicer.i18n import tr as _
 
-from ..errors import InputError
+from ..errors import InputError, without_command_line
 from ..quality.gate_rows import AMBER, GREEN, MENDS, RED, Gate, Override
-from .compat import settingText, storeSetting
+from .compat import pixmapOf, settingText, storeSetting
 
 #: Sign and colours of a row: colour is never the only cue. The text is black on all three.
 _MARKS = {GREEN: ("✔", "#CDEBCF"), AMBER: ("!", "#FBE3B3"), RED: ("✖", "#F6C1BD")}
@@ -21,6 +21,9 @@ _CLICKS = {
     "repair-slices": "Repair",
     "correct-bipolar": "Correct",
     "reorder-echoes": "Sort",
+    "rescale-magnitude": "Rescale",
+    "unsigned-magnitude": "Repair",
+    "name-vendor": "Type…",
     "choose-r2star-method": "Change",
     "choose-model-method": "Change",
     "use-default-dr": "Default",
@@ -51,6 +54,7 @@ class GatePanel:
         self._gate: Gate | None = None
         self._state: Any = None
         self._buttons: list = []
+        self._pictures: list = []
         table = ui.gateTable
         table.setColumnCount(3)
         table.setHorizontalHeaderLabels([_("Check"), _("Found, and what it means"), ""])
@@ -77,6 +81,7 @@ class GatePanel:
     def clear(self) -> None:
         """Nothing has been checked; an override of other inputs is forgotten."""
         self._gate = self._state = None
+        self._showPictures({})
         self._ui.overrideEdit.text = ""
         self._fill(())
         self._ui.gateLabel.text = _("Not checked yet: a run does it first.")
@@ -87,9 +92,13 @@ class GatePanel:
         self._ui.gateTable.visible = self._gate is not None
         self._ui.overrideWidget.visible = self._gate is not None and self._gate.color == RED
 
-    def show(self, gate: Gate, state: Any) -> None:
-        """Show what was found for inputs and choices that `isCurrent` recognises; the worst rows come first."""
+    def show(self, gate: Gate, state: Any, pictures: Mapping[str, bytes] | None = None) -> None:
+        """Show what was found for inputs and choices that `isCurrent` recognises; the worst rows come first.
+
+        ``pictures`` prove what a mend would do, by the mend's name, as PNG.
+        """
         self._gate, self._state = gate, state
+        self._showPictures(dict(pictures or {}))
         rows = sorted(gate.rows, key=lambda row: -(GREEN, AMBER, RED).index(row.color))
         self._fill(rows)
         counts = {color: len(gate.of_color(color)) for color in _MARKS}
@@ -127,6 +136,22 @@ class GatePanel:
             return str(error)
         return ""
 
+    def _showPictures(self, pictures: dict[str, bytes]) -> None:
+        """One below the other, each with what its mend does."""
+        for label in self._pictures:
+            label.setParent(None)
+            label.deleteLater()
+        self._pictures = []
+        for name, png in pictures.items():
+            picture = pixmapOf(png)
+            if picture is None:
+                continue
+            label = qt.QLabel()
+            label.setPixmap(picture)
+            label.setToolTip(without_command_line(MENDS[name]))
+            self._ui.gateButton.layout().addWidget(label)
+            self._pictures.append(label)
+
     def _edited(self) -> None:
         if self._gate is not None:
             self._changed()
@@ -149,7 +174,7 @@ class GatePanel:
 
     def _addButton(self, number: int, mend: str) -> None:
         button = qt.QPushButton(_(_CLICKS[mend]))
-        button.setToolTip(MENDS[mend])
+        button.setToolTip(without_command_line(MENDS[mend]))
         button.connect("clicked(bool)", lambda _checked=False, mend=mend: self._mend(mend))
         self._buttons.append(button)
         self._ui.gateTable.setCellWidget(number, 2, button)

@@ -44,7 +44,7 @@ BOUND_BY_HAND = {
     "method": "methodComboBox",
     "device": "deviceComboBox",
     "r2primeFallback": "r2primeFallbackComboBox",
-    "repairs": "gateTable",
+    "repair": "gateTable",
     "weights": "weightsPath",
     "preset": "presetComboBox",
     "style": "styleComboBox",
@@ -176,6 +176,7 @@ class ModulePanel:
         remember_filled(parameters)
         # Also None: R2 map, masks, other images and maps of the scan before belong to another head.
         parameters.r2Map = loaded.r2_map
+        parameters.manufacturer = parameters.repair = ""
         for name in ("r2primeMap", "spinEcho", "maskVolume", "maskSegmentation", "flair", "t1", "swi", "earlierMap"):
             setattr(parameters, name, None)
         drop_foreign_outputs(parameters)
@@ -230,9 +231,10 @@ class ModulePanel:
             self.run.log(callText(f"{_LOGIC}.gate", **arguments))
             return self._logic.gate(**arguments, waitForCompletion=False, callbacks=callbacks)
 
-        def finished(gate):
+        def finished(checked):
+            gate = checked.gate
             if self._parameters is not None and input_state(self._parameters) == state:
-                self.gate.show(gate, state)
+                self.gate.show(gate, state, checked.pictures)
                 self.update()
             if then is not None:
                 then(gate)
@@ -254,7 +256,7 @@ class ModulePanel:
     def mend(self, name: str) -> None:
         """Do what a row of the check offers, and check again if that changed something."""
         before = input_state(self._parameters)
-        Mends(self._ui, self.choose, self.method, self._parameters, self.run).do(name)
+        Mends(self._ui, self.choose, self.method, self._parameters).do(name)
         self.update()
         if input_state(self._parameters) != before and self._ui.checkButton.enabled:
             self.check()

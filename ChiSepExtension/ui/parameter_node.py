@@ -29,7 +29,8 @@ class ChiSepModuleParameterNode:
     drPara, drDia - relaxometric constants in 1/s/ppm.
     r2primeFallback - what stands in for R2' where no R2 was measured.
     invertPhase - negate the phase before the run.
-    repairs - of the phase that the user has agreed to, by name, separated by blanks.
+    repair - faults of the images that are mended first, by name, separated by blanks.
+    manufacturer - of the scanner, where the files do not say.
     device - where networks run: "auto", "cpu", "mps", or "cuda:0" and so on.
     weights - folder of network weights; empty takes the installed ones.
     chiPara, chiDia, chiTotal - susceptibility maps in ppm.
@@ -62,7 +63,8 @@ class ChiSepModuleParameterNode:
     drDia: Annotated[float, WithinRange(1.0, 2000.0), Decimals(1)] = 137.0
     r2primeFallback: Annotated[str, Choice(["constant-r2", "scaled-r2star"])] = "constant-r2"
     invertPhase: bool = False
-    repairs: str
+    repair: str
+    manufacturer: str
     device: str = "auto"
     weights: str
     chiPara: slicer.vtkMRMLScalarVolumeNode

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import qt
-import slicer
 from slicer.i18n import tr as _
 
 from ..errors import ChiSepError
 from ..mrml.verdict import FAIL, PASS, REMARK, Verdict, record_verdict, verdict_of
 from .choice_box import ChoiceBox
-from .compat import settingText, storeSetting
+from .compat import pixmapOf, settingText, storeSetting
 from .console_line import callText
 
 _OPEN = ""
@@ -63,14 +61,7 @@ class QualityPanel:
     def showPicture(self, png: bytes) -> None:
         """Show the picture of a run; empty clears it."""
         self.close()
-        self._picture = None
-        if png:
-            path = Path(slicer.app.temporaryPath) / "chisep-quality.png"
-            path.write_bytes(png)
-            picture = qt.QPixmap(str(path))
-            path.unlink()
-            if not picture.isNull():
-                self._picture = picture
+        self._picture = pixmapOf(png) if png else None
         if self._picture is None:
             self._ui.qualityPicture.text = _("The picture of a run comes with its maps.")
         else:

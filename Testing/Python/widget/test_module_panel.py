@@ -112,7 +112,7 @@ def test_click_on_apply_computes_selects_and_shows(widget):
     widget.ui.overrideEdit.text = "a test on a coarse grid"
     widget.ui.overrideUserEdit.text = "tester"
     apply_and_wait(widget)
-    override = provenance_of(widget.ui.chiParaSelector.currentNode())["input"]["gate"]["override"]
+    override = provenance_of(widget.ui.chiParaSelector.currentNode())["gate"]["override"]
     assert (override["text"], override["user"]) == ("a test on a coarse grid", "tester")
     para = widget.ui.chiParaSelector.currentNode()
     assert para.GetName() == "simulated-head chi-para"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+import qt
 import slicer
 
 from ChiSepExtension.mrml.outputs import provenance_of
@@ -74,7 +75,7 @@ def test_a62_words_name_and_time_are_in_the_provenance(widget):
     widget.ui.overrideEdit.text = "the vendor is known to invert | ‘φ’ 한글"
     assert widget.ui.applyButton.enabled
     apply_and_wait(widget)
-    gate = provenance_of(widget.ui.chiParaSelector.currentNode())["input"]["gate"]
+    gate = provenance_of(widget.ui.chiParaSelector.currentNode())["gate"]
     assert gate["override"]["text"] == "the vendor is known to invert | ‘φ’ 한글"
     assert gate["override"]["user"] == "AB"
     assert gate["override"]["time"].endswith("Z")
@@ -136,14 +137,28 @@ def test_mend_that_needs_a_person_opens_the_control(widget):
     assert not widget.panel.run.isRunning
 
 
-def test_echoes_in_the_wrong_order_are_sorted_by_a_click(widget):
-    """The magnitude of the stand-in scan is noise: its second echo is made the brightest."""
-    magnitude = widget.panel.parameters.magnitude
-    bright = slicer.util.arrayFromVolume(magnitude.GetNthDataNode(1))
-    bright += 100
+def test_repair_of_the_images_is_agreed_to_by_a_click(widget, tmp_path):
+    widget.panel.mend("repair-slices")
+    wait_for_run(widget)
     widget.panel.mend("reorder-echoes")
     wait_for_run(widget)
-    made = widget.panel.parameters.magnitude
-    assert made is not magnitude
-    assert slicer.util.arrayFromVolume(made.GetNthDataNode(0)).min() >= 101
-    assert widget.ui.echoTimesEdit.text == "5, 11, 17"
+    assert [job["repair"] for job in jobs(tmp_path)] == [["repair-slices"], ["repair-slices", "reorder-echoes"]]
+
+
+def test_picture_that_proves_a_mend_is_shown_and_goes(widget):
+    widget.ui.checkButton.click()
+    wait_for_run(widget)
+    pictures = [label for label in widget.ui.gateButton.findChildren(qt.QLabel) if not label.pixmap.isNull()]
+    assert [(label.pixmap.width(), label.toolTip) for label in pictures] == [(40, "Negate the phase of all echoes.")]
+    choose_scan(widget, "sub-02")
+    slicer.app.processEvents()
+    assert not [label for label in widget.ui.gateButton.findChildren(qt.QLabel) if not label.pixmap.isNull()]
+
+
+def test_manufacturer_that_is_typed_goes_with_the_scan(widget, tmp_path):
+    widget.panel.mend("name-vendor")
+    assert not widget.ui.moreInputsGroup.collapsed
+    widget.ui.manufacturerEdit.text = "Siemens"
+    widget.ui.checkButton.click()
+    wait_for_run(widget)
+    assert jobs(tmp_path)[-1]["manufacturer"] == "Siemens"
