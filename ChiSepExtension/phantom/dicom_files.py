@@ -283,5 +283,11 @@ def _twelve_bit(values: np.ndarray, scale: float) -> np.ndarray:
 
 
 def _save(dataset, path: Path) -> Path:
-    dataset.save_as(path, enforce_file_format=True)
+    import pydicom
+
+    if int(pydicom.__version__.partition(".")[0]) >= 3:
+        dataset.save_as(path, enforce_file_format=True)
+    else:
+        dataset.is_little_endian, dataset.is_implicit_VR = True, False
+        dataset.save_as(path, write_like_original=False)
     return path
