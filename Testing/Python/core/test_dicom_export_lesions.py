@@ -209,6 +209,16 @@ def test_a53_complete_unverified_and_rated_by_code(exported, lesions):
     assert document.CodingSchemeIdentificationSequence[0].CodingSchemeDesignator == "99CHISEP"
 
 
+def test_hidden_second_showing_is_left_out(tmp_path, head, lesions, measures, ratings):
+    first = ratings.rows[0]
+    again = replace(first, rating=replace(first.rating, repeat=True, codes={"para": "iso", "dia": "iso"}))
+    maps = {"chi_para": head.maps["chi_para"]}
+    options = {"lesions": lesions, "measures": measures, "ratings": [replace(ratings, rows=(*ratings.rows, again))]}
+    *_, path = export_dicom(tmp_path / "out", maps, head.grid, case="C001", **options)
+    found = groups_of(path)[1][first.rating.uid].get_qualitative_evaluations()
+    assert {e.name.value: e.value.value for e in found}["para"] == "para.rim"
+
+
 def test_a53_values_refer_to_their_segment_and_map(exported, lesions):
     _, groups = groups_of(exported["lesions_rater-AB_sr.dcm"])
     seg, para = (pydicom.dcmread(exported[name]) for name in ("lesions_seg.dcm", "chi_para.dcm"))

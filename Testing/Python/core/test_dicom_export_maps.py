@@ -19,7 +19,9 @@ from ChiSepExtension.dicom_export.reference import read_headers
 from ChiSepExtension.dicom_export.requirement import require_highdicom
 from ChiSepExtension.errors import InputError
 from ChiSepExtension.geometry import Grid
+from ChiSepExtension.lesions.components import find_lesions
 from ChiSepExtension.lesions.deidentify import Identity, IdentityFound, search
+from ChiSepExtension.lesions.lesion_files import read_labels
 from ChiSepExtension.notice import RESEARCH_USE
 from Testing.Python.core.dicom_source import JANE, PATIENT, scan_images
 
@@ -68,6 +70,18 @@ def test_a52_map_has_identical_voxels_at_the_same_place(tmp_path, rotation):
     chi = make_map()
     (path,) = export_dicom(tmp_path, {"chi_para": chi}, grid, case="C001")
     assert_same_voxels(frame_points(path), points(chi, grid), 1e-4)
+
+
+def test_a52_spacing_is_not_rounded_to_that_of_any_other_image(tmp_path):
+    """40 nm more than a round number: highdicom takes spacings within 1e-4 for the same, 12 µm over 300 voxels."""
+    grid = Grid.from_spacing((2, 4, 300), (1.00004, 1.00004, 1.00004))
+    chi = make_map(grid.shape)
+    (path,) = export_dicom(tmp_path, {"chi_para": chi}, grid, case="C001")
+    assert_same_voxels(frame_points(path), points(chi, grid), 1e-4)
+    (path,) = export_dicom(tmp_path, {}, grid, case="C001", lesions=find_lesions(chi > 0, grid))
+    index = read_labels(path).grid.index_to_ras(np.array([0, 0, 299]))
+    ends = grid.index_to_ras(np.array([[z, y, x] for z in (0, 1) for y in (0, 3) for x in (0, 299)]))
+    assert np.linalg.norm(ends - index, axis=1).min() < 1e-4
 
 
 def test_a52_map_reads_back_with_highdicom(tmp_path):
