@@ -75,6 +75,7 @@ def check_inputs(
         linearity_row,
         mask_row,
         phase_evidence,
+        scale_row,
         sign_row,
         signal_row,
         slice_row,
@@ -113,7 +114,8 @@ def check_inputs(
         decay = decay_row(seen)
         if decay.color == RED:  # echoes out of order look like a bipolar read-out
             evidence = replace(evidence, alternating_rad=None)
-        rows += [sign_row(seen), decay, linearity_row(seen), signal_row(series, seen), ghost_row(seen)]
+        rows += [sign_row(seen), decay, scale_row(series, seen), linearity_row(seen)]
+        rows += [signal_row(series, seen), ghost_row(seen)]
         rows.append(mask_row(series, seen, None if given.mask is None else given.mask.astype(bool)))
     header_rows = check_header(
         Header.of(series),
@@ -133,8 +135,19 @@ def _broken(series: GradientEchoSeries, given: GivenMaps) -> GateRow | None:
         series.validate()
         given.validate(series.grid)
     except ChiSepError as error:
-        return GateRow("data", "Images and maps", RED, "not usable", str(error))
+        mend = "unsigned-magnitude" if "unsigned-magnitude" in _done(series) else None
+        return GateRow("data", "Images and maps", RED, "not usable", str(error), mend)
     return None
+
+
+def _done(series: GradientEchoSeries) -> list[str]:
+    """Names of the repairs without which the series cannot even be looked at, and that would help."""
+    from ..preprocessing.vendor_repair import repair
+
+    if series.magnitude.ndim != 4 or not series.magnitude.min() < 0:
+        return []
+    entries = repair(series, ["unsigned-magnitude"]).provenance["repairs"]
+    return [entry["name"] for entry in entries if entry["done"]]
 
 
 def _unalternated(series: GradientEchoSeries) -> GradientEchoSeries:

@@ -241,6 +241,11 @@ def _phase(header: Header, evidence: PhaseEvidence | None, repairs: tuple[str, .
                 f"mean phasor {evidence.flatness:.2f} (raw phase: below 0.5)",
                 "The phase is flat over the head, as after a high-pass (SWI) filter: the field is lost.",
             )
+        if evidence.flatness is not None and evidence.flatness > 0.5:
+            value = f"mean phasor {evidence.flatness:.2f} (raw phase: below 0.5)"
+            return GateRow(
+                key, title, AMBER, value, "The phase is flatter over the head than raw phase; was it filtered?"
+            )
         if evidence.largest_rad > 1.2 * np.pi:
             value = f"up to {evidence.largest_rad:.3g} rad"
             return GateRow(key, title, AMBER, value, "The phase was unwrapped before; errors of that stay in it.")

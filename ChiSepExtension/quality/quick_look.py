@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
@@ -29,27 +28,22 @@ class QuickLook:
     factors
         Voxels of the scan per coarse voxel, (z, y, x).
     mask
-        Brain on the coarse grid; None if none was found.
-    given_mask
-        The user's mask on the coarse grid, or None.
+        Brain on the coarse grid: the user's, else computed; None if none was found.
+    is_given
+        True if it is the user's.
     """
 
     series: GradientEchoSeries
     factors: tuple[int, int, int]
     mask: np.ndarray | None
-    given_mask: np.ndarray | None
+    is_given: bool = False
     field_residual_rad: float | None = None
     local_field_ppm: np.ndarray | None = None
     r2star_hz: np.ndarray | None = None
     local_mask: np.ndarray | None = None
 
-    @cached_property
-    def brain(self) -> np.ndarray | None:
-        """The user's mask where there is one, else the computed one."""
-        return self.mask if self.given_mask is None else self.given_mask
-
     def full_mask(self, shape: tuple[int, int, int]) -> np.ndarray:
-        """The computed mask on the grid of the scan."""
+        """The mask on the grid of the scan."""
         return block_expand(self.mask, self.factors, shape)
 
 
@@ -97,18 +91,19 @@ def quick_look(
 
     progress(0.0, "Quick look: averaging")
     coarse, factors = coarse_series(series, cancel=cancel)
-    given = None if mask is None else block_mean(np.asarray(mask, np.float32), factors) > 0.5
-    progress(0.4, "Quick look: brain")
-    try:
-        computed = brain_mask(coarse.magnitude, coarse.phase, coarse.echo_times_s, coarse.grid, cancel=cancel)
-        computed &= coarse.magnitude[0] > 0
-    except ChiSepError as error:
-        if error.exit_code != 2:  # cancelled, or out of memory
-            raise
-        computed = None
-    brain = computed if given is None else given & (coarse.magnitude[0] > 0)
-    if brain is None or np.count_nonzero(brain) < 100:
-        return QuickLook(coarse, factors, computed, given)
+    if mask is not None:
+        brain = block_mean(np.asarray(mask, np.float32), factors) > 0.5
+    else:
+        progress(0.3, "Quick look: brain")
+        try:
+            brain = brain_mask(coarse.magnitude, coarse.phase, coarse.echo_times_s, coarse.grid, cancel=cancel)
+        except ChiSepError as error:
+            if error.exit_code != 2:  # cancelled, or out of memory
+                raise
+            brain = np.zeros(coarse.grid.shape, bool)
+    brain &= coarse.magnitude[0] > 0
+    if np.count_nonzero(brain) < 100:
+        return QuickLook(coarse, factors, None, mask is not None)
     progress(0.6, "Quick look: field")
     try:
         found = coarse_maps(coarse, brain, cancel)
@@ -117,7 +112,7 @@ def quick_look(
             raise
         found = ()
     progress(1.0, "Quick look")
-    return QuickLook(coarse, factors, computed, given, *found)
+    return QuickLook(coarse, factors, brain, mask is not None, *found)
 
 
 def coarse_maps(series: GradientEchoSeries, mask: np.ndarray, cancel: CancelToken = NEVER):
