@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +17,12 @@ from ..progress import NEVER, CancelToken, Progress, silent
 from .dicom_headers import ImageHeader
 from .dicom_image_type import IMAGINARY, MAGNITUDE, PHASE, REAL
 from .dicom_stack import Problem, Volume
-from .dicom_values import READ_FAILURES
+from .dicom_values import READ_FAILURES, write_dataset
+
+#: Elements that a decoder needs.
+_PIXEL_DESCRIPTION = (
+    *(0x00280002, 0x00280004, 0x00280010, 0x00280011, 0x00280100, 0x00280101, 0x00280102, 0x00280103, 0x7FE00010),
+)
 
 _Result = TypeVar("_Result")
 
@@ -165,12 +171,43 @@ def _decoded(dataset, syntax: str, path: Path) -> np.ndarray:
     try:
         pixels = dataset.pixel_array
     except READ_FAILURES as error:
-        reason = (str(error).splitlines() or ["unknown reason"])[0]
-        raise InputError(
-            f"{path.name} is compressed ({name}) and cannot be decoded here: {reason}",
-            "Export it without compression, or decompress it first (gdcmconv --raw, dcmdjpeg).",
-        ) from error
+        pixels = _decoded_by_itk(dataset, syntax)
+        if pixels is None:
+            reason = (str(error).splitlines() or ["unknown reason"])[0]
+            raise InputError(
+                f"{path.name} is compressed ({name}) and cannot be decoded here: {reason}",
+                "Export it without compression, or decompress it first (gdcmconv --raw, dcmdjpeg).",
+            ) from error
     return pixels if pixels.ndim == 3 else pixels[np.newaxis]
+
+
+def _decoded_by_itk(dataset, syntax: str) -> np.ndarray | None:
+    """Stored values (frame, rows, columns) by ITK's own decoders, None if they fail too.
+
+    pydicom needs packages for JPEG Lossless, the usual compression of archives, that 3D Slicer does not have; ITK has
+    the decoder. It gets the pixels alone, as a secondary capture: it would apply one rescale to all frames.
+    """
+    import SimpleITK as sitk
+    from pydicom.dataset import Dataset, FileMetaDataset
+
+    bare = Dataset()
+    bare.file_meta = FileMetaDataset()
+    bare.file_meta.TransferSyntaxUID = syntax
+    bare.file_meta.MediaStorageSOPClassUID = bare.SOPClassUID = "1.2.840.10008.5.1.4.1.1.7.3"
+    bare.file_meta.MediaStorageSOPInstanceUID = bare.SOPInstanceUID = "2.25.1"
+    for tag in _PIXEL_DESCRIPTION:
+        if tag in dataset:
+            bare[tag] = dataset[tag]
+    bare.NumberOfFrames = int(dataset.get("NumberOfFrames") or 1)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "pixels.dcm"
+            write_dataset(bare, file)
+            pixels = sitk.GetArrayFromImage(sitk.ReadImage(str(file), imageIO="GDCMImageIO"))
+    except READ_FAILURES:
+        return None
+    expected = (bare.NumberOfFrames, bare.Rows, bare.Columns)
+    return pixels.reshape(expected) if pixels.size == np.prod(expected) else None
 
 
 def _checked(frame: np.ndarray, image: ImageHeader) -> np.ndarray:

@@ -7,6 +7,7 @@ a lot of that; here a value that cannot be understood counts as absent, and what
 from __future__ import annotations
 
 import math
+import os
 import struct
 import zlib
 from collections.abc import Iterable
@@ -116,6 +117,17 @@ def seconds_of_day(stated: str) -> float | None:
     if hours > 23 or minutes > 59 or seconds > 60:
         return None
     return 3600 * hours + 60 * minutes + seconds + float(f"0.{fraction or 0}")
+
+
+def write_dataset(dataset, path: str | os.PathLike) -> None:
+    """Write a data set with its file_meta as a DICOM file, explicit little-endian or encapsulated."""
+    import pydicom
+
+    if int(pydicom.__version__.partition(".")[0]) >= 3:
+        dataset.save_as(path, enforce_file_format=True)
+    else:
+        dataset.is_little_endian, dataset.is_implicit_VR = True, False
+        dataset.save_as(path, write_like_original=False)
 
 
 def _stored(dataset, tag: int):

@@ -22,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..acquisition.dicom_values import write_dataset
 from ..acquisition.gradient_echo import GradientEchoSeries
 from ..acquisition.spin_echo import SpinEchoSeries
 from ..errors import InputError
@@ -283,11 +284,5 @@ def _twelve_bit(values: np.ndarray, scale: float) -> np.ndarray:
 
 
 def _save(dataset, path: Path) -> Path:
-    import pydicom
-
-    if int(pydicom.__version__.partition(".")[0]) >= 3:
-        dataset.save_as(path, enforce_file_format=True)
-    else:
-        dataset.is_little_endian, dataset.is_implicit_VR = True, False
-        dataset.save_as(path, write_like_original=False)
+    write_dataset(dataset, path)
     return path

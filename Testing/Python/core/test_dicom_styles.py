@@ -184,6 +184,31 @@ def test_files_without_preamble_are_read(tmp_path):
     assert_same_scan(read_dicom(tmp_path), truth)
 
 
+@pytest.mark.parametrize("style", ["philips-enhanced", "ge"])
+def test_jpeg_lossless_is_read_as_archives_send_it(tmp_path, style):
+    truth = scan(echo_times_s=(0.005, 0.011))
+    for path in write_dicom(tmp_path, truth, style=style):
+        dataset = pydicom.dcmread(path)
+        pixels = dataset.pixel_array
+        writer = sitk.ImageFileWriter()
+        writer.SetImageIO("GDCMImageIO")
+        writer.SetUseCompression(True)
+        writer.SetCompressor("JPEG")
+        frames = []
+        for frame in pixels if pixels.ndim == 3 else pixels[np.newaxis]:
+            writer.Execute(sitk.GetImageFromArray(frame[np.newaxis]), str(tmp_path / "one.dcm"), True, 90)
+            one = pydicom.dcmread(tmp_path / "one.dcm")
+            frames += pydicom.encaps.generate_frames(one.PixelData, number_of_frames=1)
+        (tmp_path / "one.dcm").unlink()
+        assert one.file_meta.TransferSyntaxUID == "1.2.840.10008.1.2.4.70"
+        dataset.BitsStored, dataset.HighBit = 16, 15
+        dataset.PixelData = pydicom.encaps.encapsulate(frames)
+        dataset["PixelData"].is_undefined_length = True
+        dataset.file_meta.TransferSyntaxUID = one.file_meta.TransferSyntaxUID
+        dataset.save_as(path)
+    assert_same_scan(read_dicom(tmp_path), truth)
+
+
 def test_compression_that_cannot_be_decoded_is_named(tmp_path):
     for path in write_dicom(tmp_path, scan(echo_times_s=(0.005, 0.011)), style="siemens"):
         dataset = pydicom.dcmread(path)
