@@ -97,6 +97,7 @@ def _add_weights(commands: argparse._SubParsersAction) -> None:
     weights.add_argument("name", nargs="?", help="import: folder with the files; verify, remove: name of the set")
     weights.add_argument("--as", dest="as_name", metavar="NAME", help="import under this name")
     weights.add_argument("--accept-licence", action="store_true", help="accept the terms of published checkpoints")
+    weights.add_argument("--no-probe", action="store_true", help="import without checking roles by behaviour")
     weights.add_argument("--show-licence", action="store_true", help="show the terms of published checkpoints")
     weights.set_defaults(handler=_weights)
 
@@ -120,7 +121,9 @@ def _weights(parsed: argparse.Namespace, cancel: CancelToken) -> int:
             show("No weights are installed. Import them once: chisep weights import FOLDER")
         return 0
     if parsed.action == "import":
-        entry = commands.weights_import(parsed.name, name=parsed.as_name, accept_licence=parsed.accept_licence)
+        entry = commands.weights_import(
+            parsed.name, name=parsed.as_name, accept_licence=parsed.accept_licence, probe=not parsed.no_probe
+        )
         show(f"Imported {entry['name']}: {', '.join(entry['roles'])}")
         return 0
     if parsed.action == "remove":

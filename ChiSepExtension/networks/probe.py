@@ -21,8 +21,9 @@ WAVELENGTH = 16
 #: Voxels at the rim that are not looked at: there the edge of the mask speaks, not the wave.
 RIM = 6
 
-#: Correlation between wave and answer that counts as following it. A trained network answers far above 0.5, a
-#: network with random weights stays near 0.
+#: Correlation between wave and answer that counts as following it. Small networks that were trained for a few seconds
+#: answer with 0.8 to 0.99, along and across B0; random weights can follow a wave both ways (0.97 was seen), never with
+#: opposite signs.
 LEAST_CORRELATION = 0.2
 
 #: R2' in s⁻¹ that a uniform brain of R2* 18 s⁻¹ may have (mean of the training data: 5.9).
@@ -37,7 +38,10 @@ def check_role(network: Network, where: str) -> None:
     engine = Engine("cpu", dtype="float32")
     mask = _ball()
     along, across = (_follows(engine, network, mask, axis) for axis in (2, 0))
-    remedy = "Have QSMnet and R2PRIMEnet been swapped? Give the files under their original names."
+    remedy = (
+        "Have QSMnet and R2PRIMEnet been swapped? Give the files under their original names. "
+        "If you are sure of them, import them unprobed (--no-probe)."
+    )
     if role == "qsm" and not (along <= -LEAST_CORRELATION and across >= LEAST_CORRELATION):
         raise WeightsError(
             f"{where} does not behave like a field-to-susceptibility network "
