@@ -12,7 +12,6 @@ from ..lesions.agreement import compare
 from ..lesions.exports import BidsCase
 from ..lesions.rating_tables import read_ratings
 from ..progress import NEVER, silent
-from .echoes import echo_input
 from .lesion_review import LesionReview
 from .parameters import alive, output_nodes, run_arguments
 from .review_case import LoadedCase, load_case
@@ -54,21 +53,11 @@ class ReviewLogic:
         self.case = load_case(slicer.mrmlScene, bids, sub, ses, chi_unit=chiUnit, dia_sign=diaSign)
         return self.case
 
-    def gate(self):
-        """Check the chosen inputs against what the methods were made for; returns the gate with its rows."""
-        from ..quality.gate import check_inputs
-
-        arguments = self._inputArguments()
-        echoes = echo_input(
-            arguments["magnitude"], arguments["phase"], arguments["echoTimes"], arguments["fieldStrength"]
-        )
-        return check_inputs(echoes.series())
-
     def runSepnet(self, variant="r2star", **arguments):
         """χ-separation by network: variant "r2star" or "r2prime" (needs a measured R2); see `process`."""
         if variant not in ("r2star", "r2prime"):
             raise InputError(f"There is no variant {variant!r}.", "Use r2star or r2prime.")
-        return self.process(**{**self._inputArguments(), **arguments, "method": f"sepnet-{variant}"})
+        return self.process(**{**self.inputArguments(), **arguments, "method": f"sepnet-{variant}"})
 
     def startReview(self, maps=None, mask=None, anatomy=None, case="", patient="", deidentified=True, **options):
         """Begin the review of a case, or begin anew.
@@ -196,14 +185,16 @@ class ReviewLogic:
         if kinds:
             raise InputError(f"The text holds the patient's {' and '.join(sorted(kinds))}.", "Write it without.")
 
-    def _inputArguments(self) -> dict:
-        if self.case is not None and self.case.echoes is not None and alive(self.case.echoes.magnitude) is not None:
-            echoes = self.case.echoes
-            return {
-                "magnitude": echoes.magnitude,
-                "phase": echoes.phase,
-                "echoTimes": echoes.echo_times_s,
-                "fieldStrength": echoes.field_strength_t,
-                "r2": echoes.r2_map,
-            }
-        return run_arguments(self.getParameterNode())
+    def inputArguments(self) -> dict:
+        """Arguments of `process` and `gate`: the module's choices, with the echoes of the case that was loaded last."""
+        arguments = run_arguments(self.getParameterNode())
+        echoes = self.case.echoes if self.case is not None else None
+        if echoes is not None and alive(echoes.magnitude) is not None:
+            arguments.update(
+                magnitude=echoes.magnitude,
+                phase=echoes.phase,
+                echoTimes=echoes.echo_times_s,
+                fieldStrength=echoes.field_strength_t,
+                r2=echoes.r2_map,
+            )
+        return arguments

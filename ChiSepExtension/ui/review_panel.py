@@ -13,6 +13,7 @@ from .review_agree import AgreePart
 from .review_export import ExportPart
 from .review_lesions import LesionsPart
 from .review_read import ReadPart
+from .review_surroundings import Surroundings
 
 _SECTIONS = ("ReviewLesions", "ReviewRead", "ReviewAgree", "ReviewExport")
 
@@ -28,9 +29,17 @@ class ReviewPanel:
         The module widget's ``resourcePath``.
     log
         Takes a line of Python for the log.
+    surroundings
+        The rest of the module's panel, see `Surroundings`.
     """
 
-    def __init__(self, logic, resourcePath: Callable[[str], str], log: Callable[[str], None] = logging.info) -> None:
+    def __init__(
+        self,
+        logic,
+        resourcePath: Callable[[str], str],
+        log: Callable[[str], None] = logging.info,
+        surroundings: Surroundings | None = None,
+    ) -> None:
         self._logic = logic
         self.widget = qt.QWidget()
         column = qt.QVBoxLayout(self.widget)
@@ -45,7 +54,7 @@ class ReviewPanel:
             self.sections.append(section)
             self.ui[name] = slicer.util.childWidgetVariables(section)
         self.ui["ReviewRead"].readNoticeLabel.text = RESEARCH_USE
-        self.read = ReadPart(self.ui["ReviewRead"], logic, log, self.refresh)
+        self.read = ReadPart(self.ui["ReviewRead"], logic, log, self.refresh, surroundings)
         self.lesions = LesionsPart(self.ui["ReviewLesions"], logic, log, self._imported, self.read.editor.saveState)
         self.agree = AgreePart(self.ui["ReviewAgree"], logic, log, self.jumpTo)
         self.export = ExportPart(self.ui["ReviewExport"], logic, log, self.read.refresh)

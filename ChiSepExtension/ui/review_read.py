@@ -20,6 +20,7 @@ from .outline_editor import OutlineEditor
 from .reading_view import Fatigue, ReadingView, keySheet, placeName
 from .review_card import LesionCard, keyOf
 from .review_keys import ReadKeys, isTyping
+from .review_surroundings import NoSurroundings
 from .review_views import ReviewViews
 from .waiting import busy
 
@@ -40,10 +41,13 @@ class ReadPart:
         Takes a line for the log.
     refreshed
         Called after something was rated, for the other sections.
+    surroundings
+        The rest of the module's panel.
     """
 
-    def __init__(self, ui, logic, log: Callable[[str], None], refreshed: Callable[[], None]) -> None:
+    def __init__(self, ui, logic, log: Callable[[str], None], refreshed: Callable[[], None], surroundings=None) -> None:
         self._ui, self._logic, self._log, self._refreshed = ui, logic, log, refreshed
+        self._surroundings = surroundings or NoSurroundings()
         self._review = None
         self.card: LesionCard | None = None
         self.views = ReviewViews()
@@ -75,7 +79,7 @@ class ReadPart:
             (ui.excludeButton, self.exclude),
             (ui.previousButton, lambda: self.step(-1)),
             (ui.nextButton, lambda: self.step(1)),
-            (ui.nextUnratedButton, self.nextUnrated),
+            (ui.nextUnratedButton, lambda: self.nextUnrated()),
             (ui.commitButton, self.commit),
             (ui.reopenButton, self.reopen),
             (ui.recenterButton, self.recenter),
@@ -87,8 +91,6 @@ class ReadPart:
         if not all(connected):
             raise RuntimeError("A control of the reading screen has lost its signal.")
         self.refresh()
-
-    # --- life -----------------------------------------------------------------------------------------------------
 
     @property
     def isReading(self) -> bool:
@@ -112,6 +114,10 @@ class ReadPart:
                     self.tell(_("Import a lesion mask first."))
                     return
                 self._log(callText("ChiSepModuleLogic().resumeReview", folder=folder))
+            problem = self._surroundings.whyNot(logic.review)
+            if problem:
+                self.tell(problem)
+                return
             if logic.review.ratings is None:
                 blind = bool(ui.blindCheckBox.checked)
                 logic.startReading(folder, rater, blind=blind)
@@ -133,6 +139,7 @@ class ReadPart:
         self._ui.readModeButton.checked = True
         if self._isEntered:
             self.keys.install()
+        self._surroundings.begin(review)
         self.tell("")
         self.order.fill(review)
         self.goTo(review.current.position)
@@ -142,6 +149,7 @@ class ReadPart:
         """Leave the reading; its file is complete."""
         self._leave()
         self._review = None
+        self._surroundings.end()
         self.refresh()
         self._refreshed()
 
@@ -180,8 +188,6 @@ class ReadPart:
         self.editor.leave()
         self._do(lambda: self.views.leave(self._review))
 
-    # --- actions --------------------------------------------------------------------------------------------------
-
     def actions(self) -> dict[str, Callable[[], None]]:
         """What the letter keys of Read mode do; digits are asked from the codebook."""
         return {
@@ -189,8 +195,8 @@ class ReadPart:
             ".": lambda: self.step(1),
             "Q": lambda: self.step(-1),
             ",": lambda: self.step(-1),
-            "N": self.nextUnrated,
-            "Shift+N": self.previousUnrated,
+            "N": lambda: self.nextUnrated(),
+            "Shift+N": lambda: self.nextUnrated(backwards=True),
             "J": self.recenter,
             "P": lambda: self._cycle("prl", ("yes", "no")),
             "Shift+P": lambda: self._cycle("prl_conf"),
@@ -221,11 +227,15 @@ class ReadPart:
         if self.isReading:
             self.goTo(self._review.current.position + by)
 
-    def nextUnrated(self) -> None:
-        self._goToUnrated(lambda: self._review.next_unrated())
-
-    def previousUnrated(self) -> None:
-        self._goToUnrated(lambda: self._review.previous_unrated())
+    def nextUnrated(self, backwards: bool = False) -> None:
+        """The next place without a valid rating, or the one before."""
+        if not self.isReading:
+            return
+        place = self._review.previous_unrated() if backwards else self._review.next_unrated()
+        if place is None:
+            self.tell(_("Every lesion is rated or excluded."))
+        else:
+            self.goTo(place.position)
 
     def recenter(self) -> None:
         """Centre the views again, after somebody has scrolled."""
@@ -315,6 +325,7 @@ class ReadPart:
         self._ui.editModeButton.checked = editing
         self._ui.readModeButton.checked = not editing
         self.keys.setEnabled(not editing)
+        self._surroundings.setEditing(editing)
         if editing:
             review = self._review
             segment = segment_ids(review.node).get(review.current.uid, "")
@@ -331,8 +342,6 @@ class ReadPart:
             self._do(self._review.outlines.sync)
             self.order.fill(self._review)
             self._refreshed()
-
-    # --- showing --------------------------------------------------------------------------------------------------
 
     def refresh(self) -> None:
         """Show the state of the reading; also after the section was opened, which shows everything in it."""
@@ -378,15 +387,6 @@ class ReadPart:
     def _peek(self, hidden: bool) -> None:
         if self.isReading:
             self.views.peek(self._review, hidden)
-
-    def _goToUnrated(self, find_place) -> None:
-        if not self.isReading:
-            return
-        place = find_place()
-        if place is None:
-            self.tell(_("Every lesion is rated or excluded."))
-        else:
-            self.goTo(place.position)
 
     def _commentEdited(self) -> None:
         if self.isReading and self._isOpen() and self._ui.commentEdit.text != self._draft().comment:
