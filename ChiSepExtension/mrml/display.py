@@ -96,7 +96,7 @@ def style_map(volume, kind: OutputMap, preset: str = SURVEY, style: str = OVERLA
         show_mask(volume)
         return
     show_with_preset(volume, kind, preset, style, scale=1.0 / kind.shown_scale)
-    label = "%.3f" if kind.unit is not None and kind.unit.value == "[ppm]" else "%.0f"
+    label = {"[ppm]": "%.3f", "1": "%.1f"}.get(kind.unit.value, "%.0f")
     show_legend(volume, f"{kind.label} [{kind.unit.meaning}]", label)
 
 

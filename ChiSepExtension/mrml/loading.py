@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..acquisition.folder import find_echoes
+from ..acquisition.folder import find_echoes, holds_only_dicom
 from ..acquisition.images import read_images
 from ..acquisition.sidecar import Sidecar
 from ..errors import InputError
@@ -42,7 +42,7 @@ def load_folder(
     echo_times_s: Sequence[float] | None = None,
     field_strength_t: float | None = None,
 ) -> LoadedEchoes:
-    """Load the multi-echo scan of a folder (NIfTI with JSON sidecars, BIDS or plain) into two sequence nodes.
+    """Load the multi-echo scan of a folder (DICOM, or NIfTI with JSON sidecars, BIDS or plain) into two sequence nodes.
 
     One R2 map beside the echoes (``*R2map.nii``, ``*R2map.nii.gz``, 1/s) is loaded with them if it lies on their grid;
     a remark says what was done with it, also if it is damaged.
@@ -58,6 +58,10 @@ def load_folder(
         If there is no such scan or more than one, if files do not fit together, or if something is missing that
         neither the files nor the caller say.
     """
+    if holds_only_dicom(folder):
+        from .dicom_loading import load_dicom_folder
+
+        return load_dicom_folder(scene, folder, echo_times_s=echo_times_s, field_strength_t=field_strength_t)
     scan = find_echoes(folder)
     sidecars = [Sidecar.beside(path) for path in (*scan.magnitude, *scan.phase)]
     magnitude_sidecars, phase_sidecars = sidecars[: len(scan.magnitude)], sidecars[len(scan.magnitude) :]

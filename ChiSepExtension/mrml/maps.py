@@ -12,6 +12,8 @@ PER_SECOND = Code("/s", "UCUM", "1/s")
 SUSCEPTIBILITY = Code("126396", "DCM", "Magnetic Susceptibility")
 R2STAR = Code("R2star", "99CHISEP", "R2* relaxation rate")
 R2PRIME = Code("R2prime", "99CHISEP", "R2 prime relaxation rate")
+TRUST = Code("Trust", "99CHISEP", "Trust in the sources, 0.5 where an error of 10 ppb is expected")
+SHARE = Code("1", "UCUM", "0 to 1")
 FIELD = Code("LocalField", "99CHISEP", "Local field shift relative to B0")
 
 
@@ -78,6 +80,9 @@ OUTPUT_MAPS: tuple[OutputMap, ...] = (
     OutputMap(
         "local_field_ppm", "localField", "local field", "local field", FIELD, PPM, "ppb", 1e3,
         {SURVEY: (-100.0, 100.0), LESION: (-50.0, 50.0)},
+    ),
+    OutputMap(
+        "trust", "trust", "trust", "trust", TRUST, SHARE, "", 1.0, {SURVEY: (0.0, 1.0), LESION: (0.0, 1.0)},
     ),
     OutputMap("mask", "brainMask", "brain mask", "brain mask", None, None, "", 1.0, {}, is_mask=True),
 )  # fmt: skip

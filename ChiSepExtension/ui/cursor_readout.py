@@ -32,7 +32,7 @@ def readoutText(values: dict[str, float]) -> str:
         if kind.is_mask:
             continue
         decimals = 0 if kind.shown_unit == "ppb" else 1
-        parts.append(f"{kind.title} {value * kind.shown_scale:.{decimals}f} {kind.shown_unit}")
+        parts.append(f"{kind.title} {value * kind.shown_scale:.{decimals}f} {kind.shown_unit}".rstrip())
     return "   ".join(parts)
 
 

@@ -36,6 +36,7 @@ class ChiSepModuleParameterNode:
     chiPara, chiDia, chiTotal - susceptibility maps in ppm.
     r2star, r2prime - relaxation rates in 1/s.
     localField - local field in ppm.
+    trust - trust in the sources, 0 to 1.
     brainMask - where the maps are defined.
     preset - display windows: Survey or Lesion.
     style - overlay on the magnitude, or grey.
@@ -73,6 +74,7 @@ class ChiSepModuleParameterNode:
     r2star: slicer.vtkMRMLScalarVolumeNode
     r2prime: slicer.vtkMRMLScalarVolumeNode
     localField: slicer.vtkMRMLScalarVolumeNode
+    trust: slicer.vtkMRMLScalarVolumeNode
     brainMask: slicer.vtkMRMLLabelMapVolumeNode
     preset: Annotated[str, Choice(list(PRESETS))] = SURVEY
     style: Annotated[str, Choice(["overlay", "grey"])] = "overlay"
