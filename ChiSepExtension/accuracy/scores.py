@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from ..phantom.tissues import PARENCHYMA_LABELS, WHITE_MATTER_LABELS, Label
 from ..quality.metrics import detrended_nrmse, hfen, kept_share, mean_bias, nrmse, xsim
-from ..quality.region_metrics import blood_region, calcification_error, deep_grey_slope, eroded, region_bias
+from ..quality.region_metrics import blood_region, calcification_error, deep_grey_slope, region_bias
 from .cases import Case
 from .methods import Maps
 
@@ -49,7 +49,8 @@ def score(case: Case, maps: Maps, mask: np.ndarray) -> dict[str, Any]:
     para, dia = (np.where(inside, m, np.float32(0)) for m in maps)
     true = {"chi_para": case.chi_para, "chi_dia": case.chi_dia, "chi_total": case.chi_para - case.chi_dia}
     found = {"chi_para": para, "chi_dia": dia, "chi_total": para - dia}
-    core = eroded(inside, _EDGE_MM, case.grid.spacing_mm)
+    # As eroding by a ball of 3 mm does, in a tenth of its time at 1 mm.
+    core = ndimage.distance_transform_edt(inside, sampling=case.grid.spacing_mm) > _EDGE_MM
     core = core if core.any() else inside
     rows: dict[str, Any] = {"kept_share": kept_share(mask, case.brain), "voxels": int(inside.sum())}
     for name, x in found.items():
@@ -66,7 +67,7 @@ def score(case: Case, maps: Maps, mask: np.ndarray) -> dict[str, Any]:
     rows["deep_grey"] = {"slope": slope.slope, "intercept_ppb": _PPB * slope.intercept, "r_squared": slope.r_squared}
     rows["regions"] = _regions(case, found, true, inside)
     rows["cross_talk"] = _cross_talk(case, para, dia, inside)
-    rows["streaks"] = _streaks(case, found["chi_total"], true["chi_total"], inside)
+    rows["streaks"] = _streaks(case, found["chi_total"], true["chi_total"], core)
     return rows
 
 
@@ -94,14 +95,14 @@ def _cross_talk(case: Case, para: np.ndarray, dia: np.ndarray, inside: np.ndarra
     }
 
 
-def _streaks(case: Case, total: np.ndarray, true: np.ndarray, inside: np.ndarray) -> dict[str, float]:
+def _streaks(case: Case, total: np.ndarray, true: np.ndarray, core: np.ndarray) -> dict[str, float]:
     """Standard deviation of the error of χtotal in tissue near strong sources, and the challenge's calcium streak."""
     strong = (np.isin(case.labels, (Label.VEIN, Label.CALCIFICATION))) & case.brain
-    near = np.zeros(inside.shape, bool)
+    near = np.zeros(core.shape, bool)
     if strong.any():
         distance = ndimage.distance_transform_edt(~strong, sampling=case.grid.spacing_mm)
         near = (distance > _STREAK_MM[0]) & (distance <= _STREAK_MM[1]) & np.isin(case.labels, PARENCHYMA_LABELS)
-        near &= eroded(inside, _EDGE_MM, case.grid.spacing_mm)
+        near &= core
     spread = float(np.std((total - true)[near])) * _PPB if near.sum() >= _SMALLEST else float("nan")
     return {"near_sources_ppb": spread, "calcification": calcification_error(total, true, case.labels).streak}
 
