@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ChiSepExtension.dipole import dipole_field
+from ChiSepExtension.dipole import dipole_field, dipole_kernel
 from ChiSepExtension.errors import Cancelled, InputError
 from ChiSepExtension.geometry import Grid
 from ChiSepExtension.progress import CancelToken
@@ -212,6 +212,24 @@ def test_an_unknown_device_is_refused():
     head = Head()
     with pytest.raises(InputError, match="no device"):
         separate_iterative(head.field, head.r2prime, head.mask, head.grid, device="warp")
+
+
+@pytest.mark.parametrize("make", [NumpyEngine, lambda shape, d: TorchEngine(shape, d, "cpu")], ids=["numpy", "torch"])
+def test_dipole_of_an_engine_is_its_own_adjoint(make):
+    if make is not NumpyEngine:
+        pytest.importorskip("torch")
+    shape, spacing = (9, 14, 16), (2.0, 1.0, 0.7)
+    engine, rng = make(shape, spacing), np.random.default_rng(3)
+    a = np.deg2rad(30)
+    tilt = np.array([[1, 0, 0], [0, np.cos(a), -np.sin(a)], [0, np.sin(a), np.cos(a)]])
+    kernel = engine.array(dipole_kernel(shape, Grid.from_spacing(shape, spacing, tilt)))
+
+    def field(x):
+        return engine.to_numpy(engine.irfftn(engine.rfftn(engine.array(x)) * kernel))
+
+    one, other = rng.standard_normal((2, *shape)).astype(np.float32)
+    scale = float(np.linalg.norm(one) * np.linalg.norm(other))
+    assert np.vdot(field(one), other) == pytest.approx(np.vdot(one, field(other)), abs=1e-5 * scale)
 
 
 @pytest.mark.parametrize("make", [NumpyEngine, lambda shape, d: TorchEngine(shape, d, "cpu")], ids=["numpy", "torch"])

@@ -11,6 +11,7 @@ from ChiSepExtension.dipole import dipole_field
 from ChiSepExtension.errors import Cancelled, InputError
 from ChiSepExtension.geometry import Grid
 from ChiSepExtension.progress import CancelToken
+from ChiSepExtension.separation import least_squares
 from ChiSepExtension.separation.closed_form import closed_form
 from ChiSepExtension.separation.inversion import medi, tikhonov, total_variation
 from ChiSepExtension.separation.least_squares import conjugate_gradients, separate_least_squares
@@ -77,6 +78,32 @@ def test_least_squares_can_be_cancelled():
             cancel=token,
             progress=lambda f, m: token.cancel(),
         )
+
+
+def test_operators_of_least_squares_are_symmetric_and_not_negative(monkeypatch):
+    # Conjugate gradients need both; the data terms' normal operator, and the one that streaks are found with.
+    operators = []
+
+    def spy(operator, right, start, iterations, *rest):
+        operators.append((operator, start.shape))
+        return conjugate_gradients(operator, right, start, 2, *rest)
+
+    monkeypatch.setattr(least_squares, "conjugate_gradients", spy)
+    para, dia, mask, grid = head()
+    rng = np.random.default_rng(0)
+    confidence = rng.uniform(0.5, 2, grid.shape).astype(np.float32)
+    field, rate = dipole_field(para - dia, grid), 100 * para + 160 * dia
+    separate_least_squares(field, rate, mask, grid, dr_para=100, dr_dia=160, weight=confidence)
+    assert len(operators) == 2
+    for operator, shape in operators:
+        a, b = rng.standard_normal((2, *shape)).astype(np.float32)
+        if len(shape) == 4:  # sources live in the mask
+            padded_mask = operator(np.ones(shape, np.float32)) != 0
+            a, b = a * padded_mask, b * padded_mask
+        left, right = float(np.vdot(operator(a), b)), float(np.vdot(a, operator(b)))
+        scale = float(np.linalg.norm(operator(a)) * np.linalg.norm(b))
+        assert left == pytest.approx(right, abs=1e-5 * scale)
+        assert float(np.vdot(operator(a), a)) >= 0
 
 
 def test_conjugate_gradients_solve_a_small_system():
@@ -155,18 +182,40 @@ def test_preview_of_slices_is_that_part_of_the_whole():
     np.testing.assert_array_equal(some.chi_dia, whole.chi_dia[8:10])
 
 
-def test_preview_of_a_whole_head_takes_less_than_a_second():
-    shape = (160, 192, 160)
-    rng = np.random.default_rng(0)
-    noise = rng.standard_normal(shape).astype(np.float32)
-    mask = np.ones(shape, dtype=bool)
-    preview = Preview(1e-3 * noise, 5 + noise, mask, Grid.from_spacing(shape))
-    best = np.inf
-    for dr in (114, 137):  # the better of two: the machine may be busy
+def quickest(work, times=3):
+    """Least seconds of several runs: the machine may be busy."""
+    seconds = []
+    for _ in range(times):
         start = time.perf_counter()
-        preview.maps(dr_para=dr, reference="brain")
-        best = min(best, time.perf_counter() - start)
-    assert best < 1.0
+        work()
+        seconds.append(time.perf_counter() - start)
+    return min(seconds)
+
+
+def whole_head():
+    """(field, R2′, R2*, mask, grid) of 160×192×160 voxels with a ventricle, so that CSF is looked for and found."""
+    shape = (160, 192, 160)
+    radius = np.sqrt(sum(((a - n / 2) / (n / 2)) ** 2 for a, n in zip(np.ogrid[:160, :192, :160], shape)))
+    mask, noise = radius < 0.95, np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    r2star = np.where(radius < 0.15, 2, 20).astype(np.float32)
+    return 1e-3 * noise, 5 + noise, r2star, mask, Grid.from_spacing(shape)
+
+
+@pytest.mark.parametrize(
+    "change", [{"dr_para": 120}, {"reference": "brain"}, {"mask": True}], ids=lambda c: next(iter(c))
+)
+def test_preview_of_a_whole_head_at_half_resolution_follows_a_change_in_less_than_a_second(change):
+    field, rate, r2star, mask, grid = whole_head()
+    preview = Preview(field, rate, mask, grid, r2star_hz=r2star)
+    assert preview.maps().parameters["reference"] == "ventricular CSF"
+    change = {"mask": np.roll(mask, 1, axis=0)} if "mask" in change else change
+    assert quickest(lambda: preview.maps(**change)) < 1.0  # 0.02 to 0.12 s were measured
+
+
+def test_preview_of_a_slab_at_full_resolution_takes_less_than_a_second():
+    field, rate, r2star, mask, grid = whole_head()
+    preview = Preview(field, rate, mask, grid, r2star_hz=r2star, factor=1)
+    assert quickest(lambda: preview.maps(dr_para=120, slices=slice(78, 82))) < 1.0  # 0.15 s was measured
 
 
 def test_coarse_voxels_lie_at_the_centres_of_their_blocks():
