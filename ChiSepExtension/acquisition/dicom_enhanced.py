@@ -121,3 +121,4 @@ def _fill_geometry(header: ImageHeader, groups: _Groups) -> None:
     if measures is not None:
         header.spacing = numbers(measures, 0x00280030)
         header.slice_thickness = number(measures, 0x00180050)
+        header.slice_spacing = number(measures, 0x00180088)

@@ -39,7 +39,7 @@ _TAGS = (
     *(0x00200011, 0x00200012, 0x00200013, 0x00200032, 0x00200037, 0x00200052, 0x00200100, 0x00280002, 0x00280004),
     *(0x00280008, 0x00280010, 0x00280011, 0x00280030, 0x00280100, 0x00280101, 0x00280102, 0x00280103, 0x00281052),
     *(0x00281053, 0x00281054, 0x00409096, 0x00430010, 0x0043102F, 0x00510010, 0x0051100F, 0x20050010, 0x2005100E),
-    *(0x52009229, 0x52009230, 0x00101010),
+    *(0x52009229, 0x52009230, 0x00101010, 0x00180088),
 )
 
 
@@ -76,6 +76,7 @@ class ImageHeader:
     position: tuple[float, ...] = ()
     orientation: tuple[float, ...] = ()
     slice_thickness: float | None = None
+    slice_spacing: float | None = None  # as stated; the positions decide
     bits: tuple[int | None, ...] = (None, None, None, None)  # allocated, stored, high bit, signed
     slope: float | None = None
     intercept: float | None = None
@@ -157,6 +158,7 @@ def classic_header(path: Path, dataset) -> ImageHeader:
     header.orientation = numbers(dataset, 0x00200037)
     header.spacing = numbers(dataset, 0x00280030)
     header.slice_thickness = number(dataset, 0x00180050)
+    header.slice_spacing = number(dataset, 0x00180088)
     header.slope, header.intercept, header.rescale_type, header.scaled_by = scaling(dataset)
     return header
 

@@ -55,7 +55,17 @@ def undo_alternation(phase: np.ndarray, magnitude: np.ndarray) -> tuple[np.ndarr
     """Turn every second slice back by π where slices alternate in sign, as GE stores complex images.
 
     Returns the phase and the mean cosine between neighbouring slices if they alternated, else None.
+
+    Raises
+    ------
+    InputError
+        With fewer than 4 slices, in which an alternation cannot be told from the phase of the tissue.
     """
+    if phase.shape[1] < 4:
+        raise InputError(
+            f"With {phase.shape[1]} slices it cannot be told whether every second one has the opposite sign.",
+            "Give the whole scan.",
+        )
     from ..preprocessing.vendor_repair import find_slice_alternation, repair_slice_alternation
 
     found = find_slice_alternation(phase[0], magnitude[0])

@@ -251,6 +251,13 @@ def _uneven(volume: Volume, positions: np.ndarray, normal: np.ndarray) -> Proble
             f"between {_between(volume, at)}.",
             again,
         )
+    stated = _stated_spacing(volume)
+    if stated is not None and usual > 1.3 * stated:
+        return Problem(
+            f"{volume.describe()}: its slices lie {usual:.2f} mm apart, but the headers state {stated:.2f} mm: slices "
+            "are missing throughout.",
+            again,
+        )
     step = (positions[-1] - positions[0]) / (count - 1)
     residual = np.linalg.norm(positions - positions[0] - np.arange(count)[:, None] * step, axis=1)
     if residual.max() > 2 * tolerance:
@@ -267,6 +274,14 @@ def _uneven(volume: Volume, positions: np.ndarray, normal: np.ndarray) -> Proble
             "Export the original series; phase must not be resampled to a rectangular grid.",
         )
     return None
+
+
+def _stated_spacing(volume: Volume) -> float | None:
+    """Distance of slices that most headers state; of a 3-D scan, whose slices touch or overlap, the thickness too."""
+    spacings = [abs(image.slice_spacing) for image in volume.images if image.slice_spacing]
+    if not spacings and dict(volume.first.facts).get("acquisition_type") == "3D":
+        spacings = [image.slice_thickness for image in volume.images if image.slice_thickness]
+    return median(spacings) if spacings and median(spacings) > 0 else None
 
 
 def _grid(first: ImageHeader, positions: np.ndarray, normal: np.ndarray) -> Grid:

@@ -174,6 +174,21 @@ def test_a_missing_last_slice_shows_against_the_other_echoes(tmp_path):
         read_dicom(tmp_path)
 
 
+def test_every_second_slice_missing_in_all_volumes_is_seen(tmp_path):
+    for n, path in enumerate(write_dicom(tmp_path, scan(), style="siemens")):
+        if n % 2:
+            path.unlink()
+    with pytest.raises(InputError, match="lie 4.00 mm apart, but the headers state 2.00 mm"):
+        read_dicom(tmp_path)
+
+
+def test_slices_with_a_gap_are_no_missing_slices(tmp_path):
+    truth = scan()
+    for path in write_dicom(tmp_path, truth, style="siemens"):  # 1.2 mm slices every 2 mm, as multi-slice scans have
+        edit(path, SliceThickness="1.2", SpacingBetweenSlices="2", MRAcquisitionType="2D")
+    assert_same_scan(read_dicom(tmp_path), truth)
+
+
 def test_an_uneven_slice_is_named(tmp_path):
     paths = write_dicom(tmp_path, scan(turned=False), style="siemens")
     x, y, z = pydicom.dcmread(paths[3]).ImagePositionPatient

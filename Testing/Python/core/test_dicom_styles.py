@@ -304,6 +304,12 @@ def test_what_was_turned_in_phase_of_ge_is_said(tmp_path):
     assert any("not verified on a scanner" in remark for remark in kept["remarks"])
 
 
+def test_too_few_slices_of_ge_to_see_their_alternation_are_refused(tmp_path):
+    write_dicom(tmp_path, scan(shape=(3, 14, 18)), style="ge")
+    with pytest.raises(InputError, match="With 3 slices it cannot be told"):
+        read_dicom(tmp_path)
+
+
 def test_an_unknown_style_is_refused(tmp_path):
     with pytest.raises(InputError, match="no DICOM style"):
         write_dicom(tmp_path, scan(), style="hitachi")
