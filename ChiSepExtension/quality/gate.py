@@ -121,6 +121,7 @@ def check_inputs(
         Header.of(series),
         options,
         measured_r2prime=measured,
+        is_echo_train=bool(getattr(spin_echo, "is_echo_train", True)),
         network_dr=network_dr,
         evidence=evidence,
         repairs=series.provenance.get("phase_repairs", ()),

@@ -109,6 +109,7 @@ def check_header(
     options: Options | None = None,
     *,
     measured_r2prime: bool = False,
+    is_echo_train: bool = True,
     network_dr: float | None = None,
     evidence: PhaseEvidence | None = None,
     repairs: Iterable[str] = (),
@@ -119,6 +120,8 @@ def check_header(
     ----------
     measured_r2prime
         An R2 or R2′ map, or a spin-echo series, is there.
+    is_echo_train
+        False for spin echoes that stimulated echoes cannot be corrected in, such as a dual-echo TSE.
     network_dr
         Dr that the chosen network was trained with, None for the default.
     evidence
@@ -135,7 +138,7 @@ def check_header(
         _echo_range(header.echo_times_s),
         _phase(header, evidence, tuple(repairs)),
         _b0(header.b0_angle_deg),
-        _r2prime(options, measured_r2prime),
+        _r2prime(options, measured_r2prime, is_echo_train),
         _dr(options, header.field_strength_t, network_dr),
         _vendor(header.manufacturer),
         _subject(header),
@@ -282,10 +285,13 @@ def _b0(angle: float | None) -> GateRow:
     return GateRow(key, title, RED, value, "The scan is tilted by more than 30°, beyond what was tested.")
 
 
-def _r2prime(options: Options, measured: bool) -> GateRow:
+def _r2prime(options: Options, measured: bool, is_echo_train: bool) -> GateRow:
     key, title = "r2prime", "Source of R2′"
     if not options.uses_r2prime:
         return GateRow(key, title, AMBER, "R2* only", "R2′ is not measured; the maps depend on R2* and say so.")
+    if measured and not is_echo_train:
+        reason = "These spin echoes are no train: stimulated echoes stay in R2, which is off by 0.5 to 3 s⁻¹."
+        return GateRow(key, title, AMBER, "measured, plain exponential", reason)
     if measured:
         return GateRow(key, title, GREEN, "measured", "R2 was measured in this head.")
     assumed = "one R2 for all tissue" if options.r2prime_fallback == "constant-r2" else "a fixed share of R2*"

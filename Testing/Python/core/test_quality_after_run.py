@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
+from ChiSepExtension.acquisition import GradientEchoSeries
 from ChiSepExtension.dipole import dipole_field
 from ChiSepExtension.geometry import Grid
 from ChiSepExtension.phantom import default_grid, make_head, simulate_gradient_echo
-from ChiSepExtension.quality.after_run import CheckedMaps, check_maps
+from ChiSepExtension.pipeline import run
+from ChiSepExtension.quality.after_run import CheckedMaps, check_maps, check_result
+from ChiSepExtension.volume_io import read_volume
 
 COS, SIN = np.cos(np.radians(20)), np.sin(np.radians(20))
 HEADS = {
@@ -168,3 +171,23 @@ def test_the_field_of_the_maps_is_the_independent_witness():
     row = check_maps(small(chi_para=para, chi_dia=dia, local_field_ppm=field)).row("scale")
     measured = float(row.value.split()[-1])
     assert measured == pytest.approx(1, abs=0.05)  # the mean of the total, which makes no field here, is left out
+
+
+def test_a63_seeded_errors_are_red_on_a_real_scan(reference_data):
+    """A crop of 24×24×41 mm, probably 7 T, without deep nuclei: too little to tell the sign of its phase, no more."""
+    folder = reference_data / "real" / "gre3_brain_crop"
+    magnitude, grid = read_volume(folder / "mag.nii.gz")
+    phase, _ = read_volume(folder / "phase.nii.gz")
+    series = GradientEchoSeries(magnitude, phase, (0.004, 0.008, 0.012), 7.0, grid)
+    result = run(series)
+    clean = check_result(result, series)
+    assert not clean.of_color("red") and clean.row("side").color == "green"
+    para, dia = result.chi_para, result.chi_dia
+    seeded = {
+        "sources": replace(result, chi_para=dia, chi_dia=para),
+        "unit": replace(result, chi_para=1e3 * para, chi_dia=1e3 * dia),
+        "side": replace(result, chi_para=np.flip(para, 2), chi_dia=np.flip(dia, 2)),
+    }
+    assert {key: check_result(wrong, series).row(key).color for key, wrong in seeded.items()} == dict.fromkeys(
+        seeded, "red"
+    )

@@ -166,6 +166,16 @@ def small_series(**provenance) -> GradientEchoSeries:
     return GradientEchoSeries(magnitude, rng.uniform(-3, 3, shape), GOOD.echo_times_s, 3.0, grid, provenance)
 
 
+def test_spin_echoes_that_are_no_train_are_amber():
+    class Dual:
+        is_echo_train = False
+
+    gate = check_inputs(small_series(), options=NETWORK, spin_echo=Dual(), look=False)
+    assert gate.row("r2prime").color == "amber"
+    Dual.is_echo_train = True
+    assert check_inputs(small_series(), options=NETWORK, spin_echo=Dual(), look=False).row("r2prime").color == "green"
+
+
 def test_a64_an_image_on_another_grid_is_refused_whatever_its_shape():
     series = small_series()
     matrix = series.grid.ijk_to_ras
