@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import pydicom
 
 from ChiSepExtension.acquisition import GradientEchoSeries
 from ChiSepExtension.geometry import Grid
@@ -59,3 +62,19 @@ def assert_same_scan(read: GradientEchoSeries, truth: GradientEchoSeries) -> Non
     magnitude, phase = difference(read, truth)
     assert magnitude <= 0.51 / 4095  # half a stored step
     assert phase <= 1.6e-3  # half a step of 2π/4096, and the 0.4 mrad by which Philips' span overshoots
+
+
+def edit(path: Path, **changes) -> None:
+    """Set elements of a file by keyword; None deletes."""
+    dataset = pydicom.dcmread(path)
+    for keyword, value in changes.items():
+        if value is not None:
+            setattr(dataset, keyword, value)
+        elif keyword in dataset:
+            del dataset[keyword]
+    dataset.save_as(path)
+
+
+def headers(paths) -> list:
+    """Every path with its header."""
+    return [(path, pydicom.dcmread(path, stop_before_pixels=True)) for path in paths]

@@ -15,22 +15,7 @@ from ChiSepExtension.acquisition.dicom import examine, read_dicom
 from ChiSepExtension.errors import Cancelled, InputError
 from ChiSepExtension.phantom.dicom_files import write_dicom
 from ChiSepExtension.progress import CancelToken
-from Testing.Python.core.dicom_scan import assert_same_scan, difference, scan
-
-
-def edit(path: Path, **changes) -> None:
-    """Set elements of a file by keyword; None deletes."""
-    dataset = pydicom.dcmread(path)
-    for keyword, value in changes.items():
-        if value is not None:
-            setattr(dataset, keyword, value)
-        elif keyword in dataset:
-            del dataset[keyword]
-    dataset.save_as(path)
-
-
-def headers(paths) -> list:
-    return [(path, pydicom.dcmread(path, stop_before_pixels=True)) for path in paths]
+from Testing.Python.core.dicom_scan import assert_same_scan, edit, headers, scan
 
 
 def write_object(path: Path, sop_class: str, **values) -> None:
@@ -296,95 +281,6 @@ def test_a_series_that_does_not_say_its_part_is_magnitude_and_this_is_said(tmp_p
     found = examine(tmp_path)
     assert_same_scan(found.gradient_echo(), truth)
     assert any("taken as magnitude" in remark for remark in found.remarks)
-
-
-# --- several scans
-
-
-def test_magnitude_and_phase_are_paired_by_their_time_of_acquisition(tmp_path):
-    first, second = scan(seed=1), scan(seed=2)
-    write_dicom(tmp_path, first, style="siemens", name="a", acquired="101500.5", first_series=5)
-    write_dicom(tmp_path, second, style="siemens", name="b", acquired="102300.5", first_series=7)
-    for path in tmp_path.iterdir():  # one study, one frame of reference: only time and series differ
-        edit(path, StudyInstanceUID="1.2.3", FrameOfReferenceUID="1.2.4")
-    found = examine(tmp_path)
-    assert [s.series_numbers for s in found.usable] == [[5, 6], [7, 8]]
-    with pytest.raises(InputError, match=r"(?s)2 gradient-echo scans that could be used.*--series"):
-        found.gradient_echo()
-    assert_same_scan(found.gradient_echo(series=8), second)
-    assert_same_scan(found.gradient_echo(series="#1"), first)
-
-
-def test_magnitude_of_one_run_and_phase_of_another_are_not_paired(tmp_path):
-    write_dicom(tmp_path, scan(seed=1), style="siemens", name="a", acquired="101500.5", first_series=5)
-    write_dicom(tmp_path, scan(seed=2), style="siemens", name="b", acquired="102300.5", first_series=7)
-    for path, header in headers(sorted(tmp_path.iterdir())):
-        edit(path, StudyInstanceUID="1.2.3", FrameOfReferenceUID="1.2.4")
-        if header.SeriesNumber in (6, 7):
-            path.unlink()
-    found = examine(tmp_path)
-    assert not found.usable
-    assert any("different times" in remark and "--series 5,8" in remark for remark in found.remarks)
-    assert_same_phase(found.gradient_echo(series="5,8"), scan(seed=2))  # the user says that they are one
-
-
-def assert_same_phase(read, truth):
-    assert difference(read, truth)[1] < 1.6e-3
-
-
-def test_a_dynamic_series_is_one_entry(tmp_path):
-    for n in range(6):
-        write_dicom(
-            tmp_path, scan(echo_times_s=(0.03, 0.05), seed=n), style="siemens", name=f"d{n}", acquisition_number=n + 1
-        )
-    for path, header in headers(sorted(tmp_path.iterdir())):
-        if "P" in header.ImageType or header.EchoTime != 30:
-            path.unlink()
-        else:
-            edit(path, StudyInstanceUID="1.2.3", FrameOfReferenceUID="1.2.4", SeriesInstanceUID="1.2.5")
-    found = examine(tmp_path)
-    assert [s.title for s in found] == ["Single-echo GRE"]
-    assert "first of 6 repetitions" in found.scans[0].remarks[0]
-
-
-def test_repetitions_within_one_series_are_scans_of_their_own(tmp_path):
-    truths = [scan(seed=n) for n in (1, 2)]
-    for n, truth in enumerate(truths):
-        write_dicom(tmp_path, truth, style="philips", name=f"r{n}", acquisition_number=n + 1)
-    for path in tmp_path.iterdir():
-        edit(path, StudyInstanceUID="1.2.3", FrameOfReferenceUID="1.2.4", SeriesInstanceUID="1.2.5")
-    found = examine(tmp_path)
-    assert len(found.usable) == 2
-    assert_same_scan(found.gradient_echo(series="#1"), truths[0])
-    assert_same_scan(found.gradient_echo(series="#2"), truths[1])
-
-
-def test_the_version_without_distortion_correction_is_used(tmp_path):
-    truth = scan()
-    write_dicom(tmp_path, truth, style="siemens", name="nd", first_series=5)
-    write_dicom(tmp_path, scan(seed=3), style="siemens", name="dis", first_series=9)
-    for path, header in headers(sorted(tmp_path.iterdir())):
-        edit(path, StudyInstanceUID="1.2.3", FrameOfReferenceUID="1.2.4")
-        if header.SeriesNumber >= 9:
-            edit(path, ImageType=[*header.ImageType[:3], "DIS2D"])
-    found = examine(tmp_path)
-    (used,) = found.usable
-    assert used.series_numbers == [5, 6]
-    assert any("DIS2D, series 9" in remark for remark in used.remarks)
-    assert_same_scan(used.read(), truth)
-
-
-def test_uncombined_coil_images_are_recognised(tmp_path):
-    for n in range(3):
-        write_dicom(tmp_path, scan(seed=n), style="siemens", name=f"c{n}", first_series=5)
-    for path in tmp_path.iterdir():
-        dataset = pydicom.dcmread(path)
-        dataset.private_block(0x0051, "SIEMENS MR HEADER", create=True).add_new(0x0F, "LO", f"H{path.name[1]}")
-        dataset.save_as(path)
-        number = pydicom.dcmread(path).SeriesNumber
-        edit(path, StudyInstanceUID="1.2.3", FrameOfReferenceUID="1.2.4", SeriesInstanceUID=f"1.2.5.{number}")
-    with pytest.raises(InputError, match="3 receive coils are stored one by one"):
-        read_dicom(tmp_path)
 
 
 # --- field strength, cancel, paths
