@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
+from ..preprocessing.brain_mask import block_mean
 from ..preprocessing.sphere_filter import depth_mm
+from ..preprocessing.unwrapping import bounding_box
 from .gate_rows import AMBER, GREEN, RED, GateRow
 
 if TYPE_CHECKING:
@@ -48,25 +50,37 @@ def white_matter_like(maps: CheckedMaps) -> tuple[np.ndarray, str]:
     """
     if maps.white_matter is not None:
         return np.asarray(maps.white_matter, bool) & maps.mask, "white matter"
-    region = depth_mm(maps.mask, maps.grid.spacing_mm) > 6
+    found = np.zeros(maps.grid.shape, bool)
+    if not maps.mask.any():
+        return found, ""
+    box = bounding_box(maps.mask)
+    mask = maps.mask[box]
+    region = depth_mm(mask, maps.grid.spacing_mm) > 6
     if np.count_nonzero(region) < 1000:
-        return np.zeros(maps.grid.shape, bool), ""
+        return found, ""
+    between = region.copy()
     if maps.r2star_hz is not None:
-        low, high = np.percentile(maps.r2star_hz[region], (35, 85))
-        between = (maps.r2star_hz > low) & (maps.r2star_hz < high)
-    else:
-        between = np.ones(maps.grid.shape, bool)
+        rate = maps.r2star_hz[box]
+        low, high = np.percentile(rate[region], (35, 85))
+        between &= (rate > low) & (rate < high)
     if maps.magnitude is not None:
-        level = _levelled(maps.magnitude[0], maps)
+        level = _levelled(maps.magnitude[0][box], mask, maps.grid.spacing_mm)
         low, high = np.percentile(level[region], (50, 90))
         between &= (level > low) & (level < high)
-    return region & between, "white matter (estimated)"
+    found[box] = between
+    return found, "white matter (estimated)"
 
 
-def _levelled(image: np.ndarray, maps: CheckedMaps) -> np.ndarray:
-    """An image without the sensitivity of the coil: divided by its mean over 20 mm."""
-    sigma = [20.0 / s for s in maps.grid.spacing_mm]
-    inside = maps.mask.astype(np.float32)
-    mean = gaussian_filter(image * inside, sigma, truncate=2.0)
-    weight = np.maximum(gaussian_filter(inside, sigma, truncate=2.0), 1e-3)
-    return image / np.maximum(mean / weight, 1e-6)
+def _levelled(image: np.ndarray, mask: np.ndarray, spacing_mm: tuple[float, float, float]) -> np.ndarray:
+    """An image without the sensitivity of the coil: divided by its mean over 20 mm, which blocks of 5 mm follow."""
+    factors = tuple(int(np.clip(round(5.0 / s), 1, n)) for s, n in zip(spacing_mm, mask.shape))
+    sigma = [20.0 / (s * f) for s, f in zip(spacing_mm, factors)]
+    inside = mask.astype(np.float32)
+    mean, weight = (
+        gaussian_filter(block_mean(values, factors), sigma, truncate=2.0, mode="constant")
+        for values in (image * inside, inside)
+    )
+    smooth = mean / np.maximum(weight, 1e-3)
+    for axis, factor in enumerate(factors):
+        smooth = np.repeat(smooth, factor, axis=axis)
+    return image / np.maximum(smooth[tuple(slice(0, n) for n in mask.shape)], 1e-6)

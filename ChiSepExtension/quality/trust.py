@@ -142,28 +142,13 @@ def trust_of(result: Any, series: GradientEchoSeries, fit: Any = None, r2_hz: np
         The R2 map that was given, if any: its noise is part of the errors.
     """
     findings = result.provenance.get("findings", {})
-    separation = findings.get("separation", {})
-    dr = float(separation.get("dr_para") or DR_3T), float(separation.get("dr_dia") or DR_3T)
     source = findings.get("r2prime", {})
-    if separation.get("method") == "r2star-qsm":
+    if findings.get("separation", {}).get("method") == "r2star-qsm":
         origin = "r2star"
     elif source.get("measured"):
         origin = "measured"
     else:
         origin = "predicted" if "network" in str(source.get("source", "")) else "assumed"
-    errors = None
-    if fit is not None and fit.standard_error_hz is not None:
-        rate_error = r2star_standard_error(series.magnitude, series.echo_times_s, result.r2star_hz, result.mask)
-        errors = closed_form_standard_error(
-            fit.standard_error_hz,
-            rate_error,
-            0.0 if r2_hz is None else map_noise(r2_hz, result.mask),
-            result.mask,
-            result.grid,
-            field_strength_t=series.field_strength_t,
-            dr_para=dr[0],
-            dr_dia=dr[1],
-        )
     return trust_map(
         result.mask,
         result.grid,
@@ -172,13 +157,37 @@ def trust_of(result: Any, series: GradientEchoSeries, fit: Any = None, r2_hz: np
         brain_mask=result.brain_mask,
         total_field_hz=result.total_field_hz,
         residual_rad=None if fit is None else fit.residual_rad,
-        errors=errors,
+        errors=standard_errors_of(result, series, fit, r2_hz),
         chi_total_ppm=result.chi_total,
         r2star_hz=result.r2star_hz,
         r2prime_hz=result.r2prime_hz,
         r2prime_source=origin,
-        dr=dr,
+        dr=_dr(result),
     )
+
+
+def standard_errors_of(
+    result: Any, series: GradientEchoSeries, fit: Any, r2_hz: np.ndarray | None = None
+) -> SourceErrors | None:
+    """Standard errors of a run's sources from the noise of its scan; None without a field fit."""
+    if fit is None:
+        return None
+    dr_para, dr_dia = _dr(result)
+    return closed_form_standard_error(
+        fit.standard_error_hz,
+        r2star_standard_error(series.magnitude, series.echo_times_s, result.r2star_hz, result.mask),
+        0.0 if r2_hz is None else map_noise(r2_hz, result.mask),
+        result.mask,
+        result.grid,
+        field_strength_t=series.field_strength_t,
+        dr_para=dr_para,
+        dr_dia=dr_dia,
+    )
+
+
+def _dr(result: Any) -> tuple[float, float]:
+    separation = result.provenance.get("findings", {}).get("separation", {})
+    return float(separation.get("dr_para") or DR_3T), float(separation.get("dr_dia") or DR_3T)
 
 
 def _residual_ppb(residual_rad, mask, grid, echo_times_s, field_strength_t) -> np.ndarray:
