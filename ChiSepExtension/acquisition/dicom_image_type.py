@@ -40,7 +40,6 @@ _COMPUTED = {
         "water, fat, in- or opposed-phase image",
     ),
     **dict.fromkeys(("SUB", "SUBTRACT", "SUBTRACTION"), "subtraction image"),
-    **dict.fromkeys(("QSM", "CHI", "SUSCEPTIBILITY"), "susceptibility map"),
     **dict.fromkeys(("PHASE_DIFFERENCE", "PHASEDIFF", "PHASE DIFFERENCE"), "phase difference"),
     **dict.fromkeys(("CSA REPORT", "SCREEN SAVE", "SCREENSAVE", "POSDISP"), "screen picture"),
     "MOSAIC": "mosaic (all slices in one picture)",
@@ -91,6 +90,10 @@ def computed_kind(image_type: Sequence[str], frame_type: Sequence[str] = ()) -> 
     for word in (word.upper() for word in (*frame_type[2:], *image_type[2:])):
         if word in _COMPUTED and not (acquired and word in _FLAVOURS):
             return _COMPUTED[word]
+    if not (_part_in(frame_type) or _part_in(image_type)):
+        for word in (*frame_type[2:], *image_type[2:]):
+            if word.upper() in ("QSM", "CHI", "SUSCEPTIBILITY"):
+                return "susceptibility map"  # with a part it is an acquired image of a scan for QSM
     # A defaced or anonymised acquisition may be DERIVED\\SECONDARY too; it still says which part it is.
     if _is_derived(frame_type or image_type) and not (_part_in(frame_type) or _part_in(image_type)):
         return "image derived from others"

@@ -91,7 +91,9 @@ def _choose(run: list[tuple[Volume, Problem | None]]) -> list[Draft]:
     for volume, _ in run:
         by_part[volume.part][volume.variant].append(volume)
     chosen, left = [], []
-    corrected: bool | None = None
+    states = [{bool(DISTORTION_CORRECTED & set(words)) for words in variants} for variants in by_part.values()]
+    common = set.intersection(*states)
+    corrected: bool | None = min(common) if common else None  # without correction if every part has that
     for part in sorted(by_part, key=("phase", "real", "imaginary", "magnitude", "contradictory").index):
         variants = by_part[part]
         best = min(variants, key=lambda words: _preference(words, variants[words], corrected))

@@ -84,6 +84,30 @@ def test_the_version_without_distortion_correction_is_used(tmp_path):
     assert_same_scan(used.read(), truth)
 
 
+def test_corrected_phase_is_used_where_the_magnitude_is_corrected_only(tmp_path):
+    truth = scan()
+    write_dicom(tmp_path, scan(seed=3), style="siemens", name="nd", first_series=5)
+    write_dicom(tmp_path, truth, style="siemens", name="dis", first_series=9)
+    for path, header in headers(sorted(tmp_path.iterdir())):
+        edit(path, StudyInstanceUID="1.2.3", FrameOfReferenceUID="1.2.4")
+        if header.SeriesNumber >= 9:
+            edit(path, ImageType=[*header.ImageType[:3], "DIS2D"])
+        elif header.SeriesNumber == 5:  # magnitude without correction was not exported
+            path.unlink()
+    (used,) = examine(tmp_path).usable
+    assert used.series_numbers == [9, 10]
+    assert any("interpolates phase" in remark for remark in used.remarks)
+    assert_same_scan(used.read(), truth)
+
+
+def test_magnitude_and_phase_that_differ_in_distortion_correction_are_refused(tmp_path):
+    for path, header in headers(write_dicom(tmp_path, scan(), style="siemens")):
+        if "P" in header.ImageType:
+            edit(path, ImageType=["ORIGINAL", "PRIMARY", "P", "DIS2D"])
+    with pytest.raises(InputError, match="differ in distortion correction"):
+        read_dicom(tmp_path)
+
+
 def test_uncombined_coil_images_are_recognised(tmp_path):
     for n in range(3):
         write_dicom(tmp_path, scan(seed=n), style="siemens", name=f"c{n}", first_series=5)
