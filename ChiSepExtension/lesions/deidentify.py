@@ -34,6 +34,8 @@ MIN_FREE_LENGTH = 5
 PACKED_MARK = "chisep-packed:"
 #: Packed files inside packed files are opened to this depth.
 MAX_DEPTH = 4
+#: Head of the element Float Pixel Data of a DICOM map; its length follows.
+_FLOAT_PIXELS = b"\xe0\x7f\x08\x00OF\0\0"
 #: Enough for a NIfTI header with its extensions.
 _HEADER_BYTES = 1 << 20
 
@@ -196,9 +198,12 @@ def _nifti_offset(data: bytes) -> int:
 
 
 def _without_voxels(data: bytes) -> bytes:
-    """The part of a file that can hold text: voxels of a NIfTI and packed bytes cannot, and are most of an export."""
+    """The part of a file that can hold text: voxels and packed bytes cannot, and are most of an export."""
     if data[:2] == b"\x1f\x8b":
         return data[:1024]  # the name of the packed file
+    if data[128:132] == b"DICM" and (start := data.find(_FLOAT_PIXELS)) > 0:
+        (length,) = struct.unpack("<I", data[start + 8 : start + 12].ljust(4, b"\0"))
+        return data[:start] + data[start + 12 + length :]
     return data[: _nifti_offset(data) or len(data)]
 
 

@@ -219,6 +219,16 @@ def test_a60_a_hit_leaves_no_file(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("keyword", ["ImageComments", "DataSetTrailingPadding"])
+def test_a60_identity_before_and_behind_the_voxels_is_found(tmp_path, keyword):
+    (path,) = export_dicom(tmp_path, {"chi_para": make_map()}, Grid.from_spacing(SHAPE), case="C001")
+    ds = pydicom.dcmread(path)
+    assert search([path], JANE) == []
+    setattr(ds, keyword, "seen by Doe, Jane " if keyword == "ImageComments" else b"PAT0815 ")
+    ds.save_as(path)
+    assert len(search([path], JANE)) == 1
+
+
 def test_case_code_that_is_the_patient_id_is_refused(tmp_path):
     grid = to_frames(Grid.from_spacing(SHAPE)).target
     sources = read_headers(scan_images(tmp_path / "scan", grid))
