@@ -148,7 +148,17 @@ def remove_orphaned_copies(scene) -> None:
              for n in range(scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode"))]  # fmt: skip
     for node in nodes:
         if node.GetAttribute(DISPLAY_ONLY) == "1" and node.GetNodeReference(SHOWN_COPY) is None:
-            scene.RemoveNode(node)
+            remove_with_display(node)
+
+
+def remove_with_display(volume) -> None:
+    """Take a volume and its display nodes out of the scene, which would keep the latter."""
+    scene = volume.GetScene()
+    displays = [volume.GetNthDisplayNode(n) for n in range(volume.GetNumberOfDisplayNodes())]
+    scene.RemoveNode(volume)
+    for display in displays:
+        if display is not None and display.GetScene() is scene:
+            scene.RemoveNode(display)
 
 
 @contextmanager

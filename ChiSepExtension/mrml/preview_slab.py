@@ -11,7 +11,7 @@ import slicer
 from ..errors import InputError
 from ..geometry import Grid
 from ..separation.preview import Preview
-from .display import DISPLAY_ONLY, OVERLAY, show_with_preset
+from .display import DISPLAY_ONLY, OVERLAY, remove_with_display, show_with_preset
 from .maps import BY_KEY, PPB, SURVEY
 from .volumes import array_of, grid_of, set_array, set_meaning
 
@@ -67,7 +67,7 @@ class SlabPreview:
         """Take the preview's volumes out of the scene."""
         for node in self.nodes.values():
             if node.GetScene() is not None:
-                node.GetScene().RemoveNode(node)
+                remove_with_display(node)
         self.nodes = {}
 
     def _make(self, key: str):

@@ -50,7 +50,7 @@ class PreviewPanel:
 
     def start(self) -> None:
         """Show the preview in the slab of the slice that is shown."""
-        self.stop()
+        self._remove()
         nodes = {key: alive(node) for key, node in self._outputs().items()}
         if not self._display.views.areShown:
             self._display.show()
@@ -80,14 +80,17 @@ class PreviewPanel:
 
     def stop(self) -> None:
         """Show the maps again and remove the preview; twice is harmless."""
+        self._remove()
+        if self._ui.previewCheckBox.checked:
+            self._ui.previewCheckBox.checked = False
+
+    def _remove(self) -> None:
         preview, self._preview = self._preview, None
         if preview is not None:
             alive_maps = {new: old for new, old in self._replaced.items() if old.GetScene() is not None}
             self._display.views.replaceInViews(alive_maps)
             preview.remove()
         self._replaced = {}
-        if self._ui.previewCheckBox.checked:
-            self._ui.previewCheckBox.checked = False
 
     def take(self) -> None:
         """Write the constants of the sliders into the parameters of the next run."""
