@@ -18,14 +18,15 @@ from .volume_io import atomic_path, write_text, write_volume
 
 logger = logging.getLogger(__name__)
 
-OVERLAY, QUALITY, SCENE, PROVENANCE = "desc-overlay.png", "desc-qc.png", "scene.mrb", "provenance.json"
+OVERLAY, QUALITY, CHECKS = "desc-overlay.png", "desc-qc.png", "desc-checks.png"
+SCENE, PROVENANCE = "scene.mrb", "provenance.json"
 
 
 def planned_files(folder: str | Path, prefix: str = "") -> list[Path]:
     """Every file that a run may write, in the order it is written."""
     folder = Path(folder)
     names = [f"{kind.file_name}{ending}" for kind in MAP_KINDS for ending in (".nii.gz", ".json")]
-    return [folder / f"{prefix}{name}" for name in (*names, OVERLAY, QUALITY, SCENE, PROVENANCE)]
+    return [folder / f"{prefix}{name}" for name in (*names, OVERLAY, QUALITY, CHECKS, SCENE, PROVENANCE)]
 
 
 def refuse_to_overwrite(folder: str | Path, prefix: str = "") -> None:
@@ -50,7 +51,7 @@ def refuse_unwritable(folder: str | Path) -> None:
 def write_outputs(
     folder: str | Path, series: GradientEchoSeries, result: Result, *, prefix: str = "", scene: bool = True
 ) -> list[Path]:
-    """Write maps with sidecars, the two pictures, the scene (where slicer-core is installed) and the provenance.
+    """Write maps with sidecars, the three pictures, the scene (where slicer-core is installed) and the provenance.
 
     ``prefix`` goes before every file name (``sub-01_`` makes BIDS names). Returns the files written.
     """
@@ -68,8 +69,9 @@ def write_outputs(
         written.append(write_volume(path, arrays[kind.name], result.grid))
         written.append(write_text(folder / f"{prefix}{kind.file_name}.json", _json(_sidecar(kind, result))))
     from .quality.figures import overlay_picture, quality_picture
+    from .quality.qc_sheet import qc_sheet
 
-    for name, draw in ((OVERLAY, overlay_picture), (QUALITY, quality_picture)):
+    for name, draw in ((OVERLAY, overlay_picture), (QUALITY, quality_picture), (CHECKS, qc_sheet)):
         path = folder / f"{prefix}{name}"
         with atomic_path(path) as temporary:
             draw(series, result).save(temporary)

@@ -53,7 +53,7 @@ def qc_sheet(series: GradientEchoSeries, result: Result) -> Image.Image:
     """
     parts = [_pictures(series, result), _plots(series, result), _tables(result.provenance)]
     parts = [part for part in parts if part is not None]
-    lines = ["Quality report. Radiological view: R is the patient's right, L the left. " + RESEARCH_USE + "."]
+    lines = ["Checks of a run. Radiological view: R is the patient's right, L the left. " + RESEARCH_USE + "."]
     gate = result.provenance.get("gate")
     if gate and gate.get("override"):
         lines.insert(0, Gate.from_dict(gate).override.describe())
