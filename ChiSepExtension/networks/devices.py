@@ -26,7 +26,7 @@ class Device:
 
 @dataclass(frozen=True)
 class DeviceList:
-    """Devices, the best first, or the reason why there are none."""
+    """Devices, the best first, and the reason why there are none or one is missing."""
 
     devices: tuple[Device, ...]
     torch_version: str = ""
@@ -65,21 +65,24 @@ def query_devices() -> DeviceList:
     """The devices of this computer; imports torch."""
     try:
         import torch
-    except ImportError as error:
-        return DeviceList((), problem=f"PyTorch is not installed ({error}).")
+    except (ImportError, OSError) as error:  # OSError: a library of it cannot be loaded, on Windows
+        return DeviceList((), problem=f"PyTorch is not installed, or broken ({error}).")
     from .memory import free_bytes, host_total_bytes, mps_total_bytes
 
-    devices = []
+    devices, problem = [], ""
     if torch.cuda.is_available():
         for index in range(torch.cuda.device_count()):
-            free, total = torch.cuda.mem_get_info(index)
-            devices.append(Device(f"cuda:{index}", torch.cuda.get_device_name(index), int(free), int(total)))
+            try:
+                free, total = torch.cuda.mem_get_info(index)
+                devices.append(Device(f"cuda:{index}", torch.cuda.get_device_name(index), int(free), int(total)))
+            except RuntimeError as error:  # in use by somebody else alone, or too old for this PyTorch
+                problem = f"cuda:{index} cannot be used: {str(error).splitlines()[0]}"
     if torch.backends.mps.is_available():
         device = torch.device("mps")
         devices.append(Device("mps", "Apple GPU", free_bytes(device), mps_total_bytes()))
     description = f"{processor_name()}, {os.cpu_count()} cores"
     devices.append(Device("cpu", description, free_bytes(torch.device("cpu")), host_total_bytes()))
-    return DeviceList(tuple(devices), torch_version=str(torch.__version__))
+    return DeviceList(tuple(devices), torch_version=str(torch.__version__), problem=problem)
 
 
 def processor_name() -> str:

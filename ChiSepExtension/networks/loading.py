@@ -63,9 +63,10 @@ def require_package(name: str) -> None:
     """Raise `InputError` with the remedy if a package cannot be imported."""
     try:
         __import__(name)
-    except ImportError as error:
+    except (ImportError, OSError) as error:  # OSError: a library of it cannot be loaded, on Windows
+        state = "is not installed" if isinstance(error, ModuleNotFoundError) else f"cannot be loaded ({error})"
         raise InputError(
-            f"The networks need the Python package {name}, which is not installed.",
+            f"The networks need the Python package {name}, which {state}.",
             "In 3D Slicer install the PyTorch extension; elsewhere: pip install 'chisep-extension[networks]'. "
             "The methods closed-form and iterative need neither.",
         ) from error

@@ -52,7 +52,7 @@ def closed_form(
     Raises
     ------
     InputError
-        If a Dr is not positive or the shapes differ.
+        If a Dr is not positive, the shapes differ, or a voxel of the mask is not finite.
     """
     check_dr(dr_para, dr_dia)
     if not chi_ppm.shape == r2prime_hz.shape == mask.shape:
@@ -64,6 +64,13 @@ def closed_form(
     inside = np.asarray(mask, dtype=bool)
     chi = chi_ppm[inside].astype(np.float32, copy=False)
     rate = r2prime_hz[inside].astype(np.float32, copy=False)
+    for name, values in (("χ", chi), ("R2′", rate)):
+        bad = values.size - int(np.isfinite(values).sum())
+        if bad:
+            raise InputError(
+                f"{name} is not a finite number in {bad} voxels of the mask.",
+                "Take these voxels out of the mask, or make the map again.",
+            )
     para, dia = (np.zeros(chi_ppm.shape, np.float32) for _ in range(2))
     para[inside] = np.maximum((rate + np.float32(dr_dia) * chi) / total, 0)
     dia[inside] = np.maximum((rate - np.float32(dr_para) * chi) / total, 0)

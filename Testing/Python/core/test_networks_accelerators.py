@@ -233,6 +233,23 @@ def test_cuda_gets_its_number(monkeypatch):
         choose_device("cuda:2")
 
 
+def test_gpu_that_cannot_be_asked_does_not_hide_the_others(monkeypatch):
+    from ChiSepExtension.networks.devices import query_devices
+
+    def ask(index):
+        if index == 0:
+            raise RuntimeError("CUDA error: all CUDA-capable devices are busy or unavailable\nmore")
+        return 4_000, 16_000
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", ask)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: f"GPU {index}")
+    found = query_devices()
+    assert [device.name for device in found.devices] == ["cuda:1", "cpu"]
+    assert found.problem == "cuda:0 cannot be used: CUDA error: all CUDA-capable devices are busy or unavailable"
+
+
 def test_auto_takes_the_apple_gpu_where_there_is_no_cuda(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)

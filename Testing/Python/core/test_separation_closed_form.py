@@ -74,3 +74,14 @@ def test_refuses_a_dr_that_is_not_positive():
 def test_refuses_maps_of_different_grids():
     with pytest.raises(InputError, match="one grid"):
         closed_form(np.zeros(MASK.shape), np.zeros((4, 5, 7)), MASK)
+
+
+@pytest.mark.parametrize("name", ["χ", "R2′"])
+def test_what_is_not_a_number_is_ignored_outside_the_mask_and_refused_inside(name):
+    maps = {"χ": np.zeros((3, 3, 3), np.float32), "R2′": np.full((3, 3, 3), 5, np.float32)}
+    maps[name][0, 0, 0] = np.nan
+    mask = np.ones((3, 3, 3), dtype=bool)
+    with pytest.raises(InputError, match=f"{name} is not a finite number in 1 voxels"):
+        closed_form(maps["χ"], maps["R2′"], mask)
+    mask[0, 0, 0] = False
+    assert np.isfinite(closed_form(maps["χ"], maps["R2′"], mask).chi_para).all()
