@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..acquisition.gradient_echo import GradientEchoSeries
-from ..errors import ChiSepError
+from ..errors import ChiSepError, InputError
 from ..geometry import Grid
 from ..given_maps import GivenMaps
 from ..options import Options
@@ -56,7 +56,8 @@ def check_inputs(
     given
         Maps that need not be computed.
     options
-        Of the run. With ``invert_phase`` the sign is judged after the inversion.
+        Of the run. With ``repair`` and ``invert_phase`` the images are judged as they will be run; repairs that the
+        series' provenance lists already are not made again.
     context
         Grids of images that are read beside the maps, by name: FLAIR, T1, lesion mask.
     spin_echo
@@ -85,7 +86,8 @@ def check_inputs(
 
     options, given = options or Options(), given or GivenMaps()
     rows: list[GateRow] = []
-    broken = _broken(series, given)
+    series, broken = _repaired(series, given, options, cancel)
+    broken = broken or _broken(series, given)
     if broken is not None:
         return Gate((broken, *check_header(Header.of(series), options)))
     network_dr = None
@@ -128,6 +130,22 @@ def check_inputs(
     )
     progress(1.0, "Gate checked")
     return Gate((*header_rows, *rows))
+
+
+def _repaired(
+    series: GradientEchoSeries, given: GivenMaps, options: Options, cancel: CancelToken
+) -> tuple[GradientEchoSeries, GateRow | None]:
+    """The series with the repairs of the options that were not made yet; a red row if one cannot be made."""
+    made = {entry["name"] for entry in series.provenance.get("repairs", ())}
+    pending = [name for name in options.repair if name not in made]
+    if not pending:
+        return series, None
+    from ..preprocessing.vendor_repair import repair
+
+    try:
+        return repair(series, pending, mask=given.mask, cancel=cancel), None
+    except InputError as error:
+        return series, GateRow("data", "Images and maps", RED, "cannot be repaired", str(error))
 
 
 def _broken(series: GradientEchoSeries, given: GivenMaps) -> GateRow | None:

@@ -128,6 +128,15 @@ def test_the_option_to_invert_is_judged_as_it_will_be_run():
     assert checked(scan()[0], options=Options(invert_phase=True)).row("phase-sign").color == "red"
 
 
+def test_repairs_of_the_options_are_judged_as_they_will_be_run_and_made_once():
+    options = Options(repair=("repair-slices", "invert-phase"))
+    faulty = alternating(inverted(scan()[0]))
+    gate = checked(faulty, options=options)
+    assert gate.row("slices").color == gate.row("phase-sign").color == "green"
+    again = checked(repair(faulty, options.repair, mask=scan()[1]), options=options)
+    assert again.row("phase-sign").color == "green"  # a second inversion would be red
+
+
 def test_alternating_slices_do_not_hide_an_inverted_phase():
     gate = checked(alternating(inverted(scan()[0])))
     assert gate.row("slices").color == gate.row("phase-sign").color == "red"
