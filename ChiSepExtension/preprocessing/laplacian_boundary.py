@@ -7,7 +7,7 @@ from scipy import ndimage
 
 from ..errors import InputError
 from ..progress import NEVER, CancelToken, Progress, silent
-from .sphere_filter import conjugate_gradients
+from .sphere_filter import conjugate_gradients, depth_mm
 
 
 def lbv(
@@ -15,7 +15,7 @@ def lbv(
     mask: np.ndarray,
     spacing_mm: tuple[float, float, float],
     *,
-    peel_layers: int = 1,
+    peel_mm: float = 3.0,
     iterations: int = 500,
     tolerance: float = 1e-4,
     progress: Progress = silent,
@@ -27,14 +27,18 @@ def lbv(
     ----------
     field
         (z, y, x) cropped to the mask's bounding box.
-    peel_layers
-        Border voxels taken off first: there the phase is least certain and the assumption local = 0 is made of it.
+    peel_mm
+        Depth of the rim that is taken off first: partial volume of bone and air makes sources in it, which a harmonic
+        background has none of. On a simulated head (1.5 mm, true mask and field) the error 6 mm inside was 44 % with
+        one voxel taken off and 20 % with 3 mm; 72 % of the mask is kept. A head too thin for that keeps its rim.
 
     Returns
     -------
-    local field (z, y, x) float32, and the mask less the peeled layers and the border of zeros.
+    local field (z, y, x) float32, and the mask less the rim and the border of zeros.
     """
-    peeled = ndimage.binary_erosion(mask, iterations=peel_layers) if peel_layers > 0 else mask.copy()
+    peeled = depth_mm(mask, spacing_mm) > peel_mm if peel_mm > 0 else mask.copy()
+    if not ndimage.binary_erosion(peeled).any():
+        peeled = mask.copy()
     interior = ndimage.binary_erosion(peeled)
     if not interior.any():
         raise InputError(

@@ -84,7 +84,7 @@ def make_case(name: str, phantom: str = "uniform", *, noisy: bool = True, seed: 
         shape, spacing, np.array([[1, 0, 0], [0, np.cos(a), -np.sin(a)], [0, np.sin(a), np.cos(a)]])
     )
     if phantom == "uniform":
-        para, dia, r2, mask = _uniform_head(grid, seed)
+        para, dia, r2, mask = uniform_sources(grid, seed)
         density, t1 = np.float32(1), np.where(r2 < 5, np.float32(4), np.float32(1))
     else:
         from ..phantom.head import make_head
@@ -230,7 +230,7 @@ def _measure(case: Case, method: str, run: Callable[[], SourceMaps]) -> dict[str
     return row
 
 
-def _uniform_head(grid: Grid, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def uniform_sources(grid: Grid, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """χpara and χdia in ppm, R2 in s⁻¹, and brain mask of an ellipsoid with cortex, CSF, nuclei, veins and lesions."""
     index = np.stack(np.meshgrid(*[np.arange(n) for n in grid.shape], indexing="ij"), axis=-1)
     centre = (np.array(grid.shape) - 1) / 2
