@@ -296,9 +296,10 @@ def _train(parsed: argparse.Namespace, cancel: CancelToken) -> int:
 
 def _add_benchmark(commands: argparse._SubParsersAction) -> None:
     benchmark = commands.add_parser("benchmark", help="speed, memory and accuracy beside a reference of the same run")
-    benchmark.add_argument("what", choices=["inference", "separation", "accuracy"])
+    benchmark.add_argument("what", choices=["inference", "separation", "preprocessing", "accuracy"])
     benchmark.add_argument("--device", default="cpu")
-    benchmark.add_argument("--cases", nargs="+", default=["64"], help="separation: sizes, such as 64 128 head")
+    benchmark.add_argument("--cases", nargs="+", help="separation: 64 128 head; preprocessing: 128 thick full")
+    benchmark.add_argument("--scans", nargs="+", default=["standard"], help="preprocessing: standard snr-20 bipolar")
     benchmark.add_argument("--json", type=Path, metavar="FILE", help="write the numbers here too")
     from .accuracy.arguments import add_arguments
 
@@ -323,13 +324,21 @@ def _benchmark(parsed: argparse.Namespace, cancel: CancelToken) -> int:
 
             numbers = benchmark_inference(device=parsed.device, progress=progress, cancel=cancel)
             text = inference_table(numbers)
+        elif parsed.what == "preprocessing":
+            from .preprocessing.benchmark import benchmark_preprocessing
+            from .preprocessing.benchmark_table import markdown
+
+            cases = parsed.cases or ["128"]
+            numbers = benchmark_preprocessing(cases, parsed.scans, progress=progress, cancel=cancel)
+            text = markdown(numbers)
         else:
             from .separation.benchmark import CASES, benchmark_separation, table
 
-            unknown = [case for case in parsed.cases if case not in CASES]
+            cases = parsed.cases or ["64"]
+            unknown = [case for case in cases if case not in CASES]
             if unknown:
                 raise InputError(f"There is no case {unknown[0]!r}.", f"Choose from {', '.join(CASES)}.")
-            numbers = benchmark_separation(parsed.cases, device=parsed.device, progress=progress, cancel=cancel)
+            numbers = benchmark_separation(cases, device=parsed.device, progress=progress, cancel=cancel)
             text = table(numbers)
     show(text)
     if parsed.json is not None:
