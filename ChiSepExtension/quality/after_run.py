@@ -273,8 +273,10 @@ def _side(maps: CheckedMaps, coarse: CheckedMaps, deep: np.ndarray, made: _Field
             names = " and ".join(_AXES[axis] for axis in axes)
             reason = f"The maps fit the {name} of the scan better when they are mirrored along {names} of the array."
             return GateRow(key, title, RED, value, reason)
-    if any(own < 0.3 for _, own, _, _ in scores):
-        return GateRow(key, title, RED, value, "The maps do not fit the scan that they should come from.")
+    lowest = min(own for _, own, _, _ in scores)
+    if lowest < 0.3:  # 0.5 and more on simulated heads; noise lowers it, another scan brings it to 0
+        color = RED if lowest < 0.15 else AMBER
+        return GateRow(key, title, color, value, "The maps do not fit the scan that they should come from.")
     return GateRow(key, title, GREEN, value, "The maps lie as the scan does.")
 
 

@@ -85,11 +85,12 @@ def check_inputs(
     from .quick_look import quick_look
 
     options, given = options or Options(), given or GivenMaps()
+    measured = given.r2_hz is not None or given.r2prime_hz is not None or spin_echo is not None
     rows: list[GateRow] = []
     series, broken = _repaired(series, given, options, cancel)
     broken = broken or _broken(series, given)
     if broken is not None:
-        return Gate((broken, *check_header(Header.of(series), options)))
+        return Gate((broken, *check_header(Header.of(series), options, measured_r2prime=measured)))
     network_dr = None
     if options.uses_networks:
         progress(0.0, "Gate: hashes of the weights")
@@ -100,7 +101,6 @@ def check_inputs(
     if options.invert_phase:
         series = replace(series, phase=-series.phase)
     progress(0.1, "Gate: phase")
-    measured = given.r2_hz is not None or given.r2prime_hz is not None or spin_echo is not None
     evidence = phase_evidence(series)
     cancel.check()
     rows.insert(0, slices := slice_row(series))

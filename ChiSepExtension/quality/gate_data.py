@@ -113,6 +113,11 @@ def scale_row(series: GradientEchoSeries, look: QuickLook) -> GateRow:
     value = "factors " + ", ".join(f"{f:.2f}" for f in found.factors)
     if found.differs:
         reason = "The echoes have scales of their own, as slopes in Philips files that were not applied: R2* is wrong."
+        if found.source == "decay":
+            reason = (
+                "The decay is uneven; without noise in the air it cannot be told whether the echoes have own scales."
+            )
+            return GateRow(key, title, AMBER, value, reason, "rescale-magnitude")
         return GateRow(key, title, RED, value, reason, "rescale-magnitude")
     return GateRow(key, title, GREEN, value, "All echoes share one scale.")
 
