@@ -328,7 +328,7 @@ def _benchmark(parsed: argparse.Namespace, cancel: CancelToken) -> int:
             from .preprocessing.benchmark import benchmark_preprocessing
             from .preprocessing.benchmark_table import markdown
 
-            cases = parsed.cases or ["128"]
+            cases = ["quick"] if parsed.quick else parsed.cases or ["128"]
             numbers = benchmark_preprocessing(cases, parsed.scans, progress=progress, cancel=cancel)
             text = markdown(numbers)
         else:

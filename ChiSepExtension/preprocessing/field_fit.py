@@ -88,9 +88,7 @@ def fit_field(
     if len(times) > 2:
         for w, t, p in zip(weights, times, phases):
             misfit += w * (p - mean_phase - slope * (np.float32(t) - mean_time)) ** 2
-        own = misfit / (len(times) - 2)
-        pooled = np.median(own) * _MEDIAN_TO_MEAN[min(len(times) - 2, 63)]
-        noise = np.maximum(own, np.float32(pooled))
+        noise = noise_variance(misfit, len(times))
     else:
         noise = _noise_from_roughness(_map(slope, mask), _map(1 / spread, mask), mask)
     progress(1.0, "Field fit")
@@ -101,6 +99,12 @@ def fit_field(
         residual_rad=_map(np.sqrt(misfit / total), mask),
         standard_error_hz=_map(np.sqrt(noise / spread) / two_pi, mask),
     )
+
+
+def noise_variance(misfit: np.ndarray, echoes: int) -> np.ndarray:
+    """Noise variance per unit weight from weighted squared misfits of a line: its own or the mask's."""
+    own = misfit / (echoes - 2)
+    return np.maximum(own, np.float32(np.median(own) * _MEDIAN_TO_MEAN[min(echoes - 2, 63)]))
 
 
 def _noise_from_roughness(slope: np.ndarray, variance: np.ndarray, mask: np.ndarray) -> np.float32:
