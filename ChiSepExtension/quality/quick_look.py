@@ -92,7 +92,7 @@ def quick_look(
     progress(0.0, "Quick look: averaging")
     coarse, factors = coarse_series(series, cancel=cancel)
     if mask is not None:
-        brain = block_mean(np.asarray(mask, np.float32), factors) > 0.5
+        brain = block_mean(np.asarray(mask, bool).astype(np.float32), factors) > 0.5
     else:
         progress(0.3, "Quick look: brain")
         try:

@@ -79,6 +79,14 @@ def texts() -> list[str]:
     return found
 
 
+def test_the_trust_of_a_run_is_drawn_where_there_is_one():
+    series, result = run()
+    trusted = np.asarray(qc_sheet(series, replace(result, trust=np.where(result.mask, 1, 0).astype(np.float32))))
+    yellow = np.array((253, 231, 37))  # the end of viridis, where trust is 1
+    assert (trusted[:260] == yellow).all(axis=2).sum() > 1000
+    assert not (page()[:260] == yellow).all(axis=2).any()
+
+
 def test_no_text_of_a_check_loses_a_letter():
     lost = {text for text in texts() if plain(text).count("?") > text.count("?")}
     assert not lost
