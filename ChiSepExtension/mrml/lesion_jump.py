@@ -44,6 +44,28 @@ def jump(slice_nodes: Iterable, ras: tuple[float, float, float], field_mm: float
         node.EndModify(was)
 
 
+def show_sides(slice_nodes: Iterable) -> dict[str, tuple[int, int, int]]:
+    """Scale bar and small axes with R, A, S in every view. Returns how they were, by node ID."""
+    before = {}
+    for node in slice_nodes:
+        before[node.GetID()] = (node.GetRulerType(), node.GetOrientationMarkerType(), node.GetOrientationMarkerSize())
+        was = node.StartModify()
+        node.SetRulerType(node.RulerTypeThin)
+        node.SetOrientationMarkerType(node.OrientationMarkerTypeAxes)
+        node.SetOrientationMarkerSize(node.OrientationMarkerSizeSmall)
+        node.EndModify(was)
+    return before
+
+
+def restore_sides(scene, before: dict[str, tuple[int, int, int]]) -> None:
+    for node_id, (ruler, marker, size) in before.items():
+        node = scene.GetNodeByID(node_id)
+        if node is not None:
+            node.SetRulerType(ruler)
+            node.SetOrientationMarkerType(marker)
+            node.SetOrientationMarkerSize(size)
+
+
 @dataclass(frozen=True)
 class CrosshairState:
     """How the crosshair was before the reading began."""

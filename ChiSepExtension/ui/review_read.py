@@ -143,6 +143,7 @@ class ReadPart:
         self.tell("")
         self.order.fill(review)
         self.goTo(review.current.position)
+        self._ui.orderTable.setFocus()  # hiding the start button would hand the keys to a text field
         self._refreshed()
 
     def end(self) -> None:

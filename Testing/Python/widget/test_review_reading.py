@@ -213,6 +213,15 @@ def test_a06_keys_in_the_comment_rate_nothing(reading):
     assert reading.review.reading.ratings == ()
 
 
+def test_keys_rate_at_once_after_the_start_also_if_a_text_field_had_the_focus(screen, tmp_path):
+    screen.read.readButton.collapsed = False
+    screen.read.raterEdit.setFocus()
+    assert wait_until(lambda: screen.read.raterEdit.hasFocus())
+    screen.open(folder=tmp_path)
+    screen.press(Qt.Key_2)
+    assert screen.draft().codes == {"para": "iso"}
+
+
 def test_m_leads_into_the_comment_and_enter_out_of_it(reading):
     reading.press(Qt.Key_M)
     assert reading.read.commentEdit.hasFocus()
@@ -255,12 +264,17 @@ def test_a03_every_view_goes_to_the_lesion_and_its_outline_is_coloured(reading):
         assert segmentation.GetSegment(active).GetColor() == pytest.approx(ACTIVE_COLOR)
 
 
-def test_a74_crosshair_and_colours_are_as_before_after_leaving(screen, tmp_path):
+def test_a74_crosshair_colours_and_marks_are_as_before_after_leaving(screen, tmp_path):
     crosshair = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLCrosshairNode")
     before = crosshair.GetCrosshairMode(), crosshair.GetCrosshairThickness()
+    marked = [(node.GetRulerType(), node.GetOrientationMarkerType()) for node in screen.slice_nodes()]
     screen.open(folder=tmp_path)
     assert crosshair.GetCrosshairMode() != before[0]
+    for node in screen.slice_nodes():  # a scale bar, and letters for left and right
+        assert node.GetRulerType() == node.RulerTypeThin
+        assert node.GetOrientationMarkerType() == node.OrientationMarkerTypeAxes
     screen.panel.exit()
+    assert [(node.GetRulerType(), node.GetOrientationMarkerType()) for node in screen.slice_nodes()] == marked
     assert (crosshair.GetCrosshairMode(), crosshair.GetCrosshairThickness()) == before
     segmentation = screen.review.node.GetSegmentation()
     colors = {segmentation.GetNthSegment(n).GetColor() for n in range(segmentation.GetNumberOfSegments())}
