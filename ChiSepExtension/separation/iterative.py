@@ -32,6 +32,7 @@ from .domain import PADDING_MM, DipoleDomain
 from .edges import BLUR_VOXELS, SMOOTH_FRACTION, Edges, blurred_inside, find_edges, mask_borders
 from .inversion.tv import field_weight, total_variation
 from .joint_admm import JointProblem, solve
+from .noise import noise_level
 from .numpy_engine import NumpyEngine
 from .source_maps import SourceMaps
 from .torch_engine import TorchEngine
@@ -40,7 +41,13 @@ from .torch_engine import TorchEngine
 #: µ, trust in R2′/Dr relative to the field: for noise of 0.8 ppb and 1 s⁻¹ the ratio of variances is 0.012. Chosen on
 #: the two heads named above from λ 1.1…2.1e-4, γ 0.7…2.4, µ 0.012…0.05: the pair best for uniform tissue (λ 2.1e-4)
 #: loses texture (16.1 / 20.1), the one best for texture (λ 1.1e-4, γ 2.4) is equal within 0.7 % on both.
+#: They suit the noise of `REFERENCE_NOISE_PPM`, in the field and in R2′/Dr. λ grows with the noise of the field and λ/µ
+#: with that of R2′, both as measured (`noise.noise_level`), by 1 to 4: with less smoothing the solver needs more than
+#: its 150 iterations, and gains little. With 3 times the noise on heads of 2.5 mm: 41 / 56 instead of 58 / 84
+#: (uniform) and 58 / 76 instead of 72 / 103 (textured).
 STRENGTH = 1.5e-4
+REFERENCE_NOISE_PPM = (8e-4, 1 / 137)
+NOISE_FACTORS = (1.0, 4.0)
 SUM_FACTOR = 1.25
 BALANCE = 0.03
 #: Share of voxels whose gradient counts as noise, in the sources on the way and in the magnitude; and the blur of the
@@ -66,8 +73,8 @@ def separate_iterative(
     chi_start_ppm: np.ndarray | None = None,
     guide: np.ndarray | None = None,
     csf: np.ndarray | None = None,
-    strength: float = STRENGTH,
-    balance: float = BALANCE,
+    strength: float | None = None,
+    balance: float | None = None,
     trusted_r2prime_hz: tuple[float, float] = TRUSTED_R2PRIME_HZ,
     iterations: int = 150,
     tolerance: float = 1e-3,
@@ -95,7 +102,7 @@ def separate_iterative(
     csf
         (z, y, x) bool: voxels known to hold no source (`inversion.csf_mask`). Their R2′ counts as 0.
     strength, balance
-        λ and µ.
+        λ and µ; None chooses them by the noise that is found in the maps.
     trusted_r2prime_hz
         R2′ outside this span weighs a tenth.
     iterations, tolerance
@@ -117,10 +124,10 @@ def separate_iterative(
             f"Field {local_field_ppm.shape}, R2′ {r2prime_hz.shape} and grid {grid.shape} differ in shape.",
             "Resample R2′ to the gradient-echo grid first.",
         )
-    if strength <= 0 or balance <= 0 or iterations < 1:
+    if any(value is not None and value <= 0 for value in (strength, balance)) or iterations < 1:
         raise InputError(
             f"Strength {strength}, balance {balance} and iterations {iterations} must be positive.",
-            f"Use {STRENGTH}, {BALANCE} and 150.",
+            f"Use {STRENGTH}, {BALANCE} (or none) and 150.",
         )
     domain = DipoleDomain(mask, grid, padding_mm)
     share_of_start = 0.0
@@ -150,8 +157,13 @@ def separate_iterative(
         trusted |= domain.embed(np.asarray(csf, dtype=bool))
     rate /= np.float32(dr)
     alpha, beta = dr_para / dr, dr_dia / dr
+    field = domain.masked(local_field_ppm, "The local field")
+    noise = [noise_level(values * np.sqrt(squared_weight), domain.mask) for values in (field, rate)]
+    field_factor, rate_factor = (_factor(n, usual) for n, usual in zip(noise, REFERENCE_NOISE_PPM))
+    strength = STRENGTH * field_factor if strength is None else strength
+    balance = BALANCE * field_factor / rate_factor if balance is None else balance
     data = {
-        "field": domain.masked(local_field_ppm, "The local field"),
+        "field": field,
         "field_weight": squared_weight,
         "rate": rate,
         "rate_weight": np.float32(balance) * squared_weight * np.where(trusted, 1, 0.01).astype(np.float32),
@@ -223,6 +235,7 @@ def separate_iterative(
             "strength_ppm_mm": strength,
             "sum_factor": SUM_FACTOR,
             "balance": balance,
+            "noise_ppb": [round(1000 * n, 3) for n in noise],
             "trusted_r2prime_hz": tuple(trusted_r2prime_hz),
             "outside_penalty": OUTSIDE_PENALTY,
             "iterations": report.iterations,
@@ -231,6 +244,12 @@ def separate_iterative(
             "warnings": warnings,
         },
     )
+
+
+def _factor(noise_ppm: float, usual_ppm: float) -> float:
+    """Noise relative to the usual, within `NOISE_FACTORS`; 1 if it is not known."""
+    factor = noise_ppm / usual_ppm
+    return float(np.clip(factor, *NOISE_FACTORS)) if np.isfinite(factor) else 1.0
 
 
 def feasible_zero(chi_ppm: np.ndarray, rate_ppm: np.ndarray) -> float:
