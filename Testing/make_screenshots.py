@@ -60,47 +60,90 @@ def _copy_demo(demo: Path, output: Path) -> None:
 
 
 def _photograph_module(output: Path) -> None:
-    """The tutorial on a head of 2 mm: load its folder, click Apply, wait for the child process, take the pictures."""
+    """The tutorial on a head of 2 mm: load its folder, check, click Apply, wait for the child, take the pictures."""
     host = chisep_testhost.start(gui=True)
     chisep_testhost.load_module(REPOSITORY / "ChiSepModule" / "ChiSepModule.py")
     import slicer
-    from chisep_testhost.gui import screenshot, wait_until
-    from chisep_testhost.picture import slice_picture, write_png
-    from PySide6.QtCore import Qt
-    from PySide6.QtTest import QTest
-    from PySide6.QtWidgets import QWidget
-
-    from ChiSepExtension.mrml.layout import VIEW_NAMES
+    from chisep_testhost.gui import wait_until
 
     output = output.resolve()
     slicer.util.selectModule("ChiSepModule")
     widget = slicer.modules.ChiSepModuleWidget
-    ui, panel = widget.ui, widget.panel
+    ui = widget.ui
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)  # the panel shows the path as it was typed
         simulate_case("phantom", spacing_mm=2.0, seed=1)
         ui.folderPath.currentPath = "phantom/sub-01/anat"
-        QTest.mouseClick(ui.loadButton, Qt.LeftButton)
+        _click(ui.loadButton)
         os.chdir(REPOSITORY)
-    QTest.mouseClick(ui.applyButton, Qt.LeftButton)
-    if not panel.run.isRunning:
+    _click(ui.checkButton)
+    if not wait_until(lambda: not widget.panel.run.isRunning, RUN_LIMIT_S) or not ui.applyButton.enabled:
+        raise RuntimeError(f"The inputs cannot be run: {ui.applyButton.toolTip}")
+    _photograph(widget, output / "ChiSepModule-check.png", "inputsButton", "gateButton", "methodButton")
+    _click(ui.applyButton)
+    if not widget.panel.run.isRunning:
         raise RuntimeError(f"Apply started no run: {ui.messageLabel.text}")
-    if not wait_until(lambda: not panel.run.isRunning, RUN_LIMIT_S):
+    if not wait_until(lambda: not widget.panel.run.isRunning, RUN_LIMIT_S):
         raise RuntimeError(f"The run did not end within {RUN_LIMIT_S} s.")
     if ui.chiParaSelector.currentNode() is None:
         raise RuntimeError(f"The run made no map: {ui.messageLabel.text}")
+    _photograph(widget, output / "ChiSepModule.png", "inputsButton", "methodButton", "displayButton")
+    _photograph(widget, output / "ChiSepModule-quality.png", "qualityButton", "previewButton", "advancedButton")
+    ui.importGroup.collapsed = False
+    _photograph(widget, output / "ChiSepModule-weights.png", "weightsButton")
+    for name in ("maps", "read", "ortho"):
+        widget.panel.display.setLayout(name)
+        file = "ChiSepModule-views.png" if name == "maps" else f"ChiSepModule-views-{name}.png"
+        _photograph_views(name, output / file)
+    widget.panel.abandon()
+    host.reset()
+
+
+def _click(button) -> None:
+    from PySide6.QtCore import Qt
+    from PySide6.QtTest import QTest
+
+    QTest.mouseClick(button, Qt.LeftButton)
+
+
+def _photograph(widget, path: Path, *sections: str) -> None:
+    """The panel with these sections open and the others closed; the review's sections are left out."""
+    import slicer
+    from chisep_testhost.gui import screenshot
+    from PySide6.QtWidgets import QWidget
+
+    for name, each in vars(widget.ui).items():
+        if each.className() == "ctkCollapsibleButton":
+            each.collapsed = name not in sections
+    widget.review.widget.visible = False
+    slicer.app.processEvents()
     # The window holds the panel at its own height at least: as high as the panel, no grey below it.
     slicer.util.mainWindow().resize(PANEL_WIDTH, QWidget.sizeHint(widget.parent).height())
-    screenshot(widget.parent, output / "ChiSepModule.png", PANEL_WIDTH)
-    views = []
-    for name in VIEW_NAMES:
-        logic = slicer.app.layoutManager().sliceWidget(name).sliceLogic()
-        logic.ResizeSliceNode(*VIEW_SIZE)
-        logic.FitSliceToBackground()
-        logic.SetSliceOffset(SLICE_RAS_MM)
-        views.append(slice_picture(name, VIEW_SIZE))
-    write_png(output / "ChiSepModule-views.png", np.concatenate(views, axis=1))
-    host.reset()
+    screenshot(widget.parent, path, PANEL_WIDTH)
+    widget.review.widget.visible = True
+
+
+def _photograph_views(name: str, path: Path) -> None:
+    """All views of a layout, in its rows."""
+    import slicer
+    from chisep_testhost.picture import slice_picture, write_png
+
+    from ChiSepExtension.mrml.layout import LAYOUTS
+
+    size = VIEW_SIZE if name == "maps" else (VIEW_SIZE[0] * 3 // 4, VIEW_SIZE[1] * 3 // 4)
+    rows = []
+    for row in LAYOUTS[name].rows:
+        pictures = []
+        for view in row:
+            logic = slicer.app.layoutManager().sliceWidget(view.tag).sliceLogic()
+            logic.ResizeSliceNode(*size)
+            logic.FitSliceToBackground()
+            if view.orientation == "Axial":
+                logic.SetSliceOffset(SLICE_RAS_MM)
+            pictures.append(slice_picture(view.tag, size))
+        rows.append(np.concatenate(pictures, axis=1))
+    # The four views of the first layout stand side by side: lower than two rows on a page.
+    write_png(path, np.concatenate(rows, axis=1 if name == "maps" else 0))
 
 
 if __name__ == "__main__":

@@ -86,7 +86,10 @@ def method_reasons(parameters: Any, problems: Mapping[str, str]) -> dict[str, st
     reasons = {}
     if not any(map(alive, (parameters.r2Map, parameters.r2primeMap, parameters.spinEcho))):
         reasons["sepnet-r2prime"] = f"It {NEEDS_R2}."
-    return reasons | {method: problem for method, problem in problems.items() if problem}
+    for method, problem in problems.items():
+        if problem:
+            reasons[method] = " ".join(filter(None, (reasons.get(method), problem)))
+    return reasons
 
 
 def spin_echo_of(parameters: Any):

@@ -65,7 +65,7 @@ def pixmapOf(png: bytes):
 
 def openFolder(path: str | Path) -> bool:
     """Show a folder in the file manager."""
-    return bool(qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(path))))
+    return bool(qt.QDesktopServices.openUrl(qt.QUrl(Path(path).resolve().as_uri())))
 
 
 def makeShortcut(key: str, slot):

@@ -62,11 +62,15 @@ class QualityPanel:
         """Show the picture of a run; empty clears it."""
         self.close()
         self._picture = pixmapOf(png) if png else None
+        label = self._ui.qualityPicture
+        label.wordWrap = self._picture is None  # a label that wraps gives a picture no height
         if self._picture is None:
-            self._ui.qualityPicture.text = _("The picture of a run comes with its maps.")
+            label.setMinimumHeight(0)
+            label.text = _("The picture of a run comes with its maps.")
         else:
-            width = min(_WIDTH, self._picture.width())
-            self._ui.qualityPicture.setPixmap(self._picture.scaledToWidth(width, qt.Qt.SmoothTransformation))
+            small = self._picture.scaledToWidth(min(_WIDTH, self._picture.width()), qt.Qt.SmoothTransformation)
+            label.setMinimumHeight(small.height())
+            label.setPixmap(small)
         self._ui.qualityOpenButton.enabled = self._picture is not None
 
     def open(self) -> None:
