@@ -81,6 +81,8 @@ class ReviewLogic:
             parameters = self.getParameterNode()
             nodes = output_nodes(parameters)
             mask = mask or nodes.pop("mask", None)
+            if nodes.get("trust") is not None:
+                options.setdefault("trust", nodes["trust"])
             maps = {NAME_OF_KEY.get(key, key): node for key, node in nodes.items() if node is not None}
             beside = {name.upper(): alive(getattr(parameters, name, None)) for name in ("flair", "t1", "swi")}
             anatomy = anatomy or {name: node for name, node in beside.items() if node is not None}

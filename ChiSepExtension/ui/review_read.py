@@ -336,6 +336,8 @@ class ReadPart:
             self.editor.leave()
             self.sync()
         self.refresh()
+        if not editing:
+            self._ui.orderTable.setFocus()
 
     def sync(self) -> None:
         """Follow what was painted."""
