@@ -114,7 +114,7 @@ def _uniform_head(grid: Grid, seed: int) -> Head:
         np.float32
     )
     head.r2_hz = np.where(brain, r2_hz, 20).astype(np.float32)
-    head.proton_density = np.where(scalp & ~sinus, np.float32(0.75), 0)
+    head.proton_density = np.where(brain | (scalp & ~sinus), np.float32(0.75), 0)
     return head
 
 
