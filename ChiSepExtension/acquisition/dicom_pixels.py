@@ -73,10 +73,10 @@ def pixel_problems(volumes: Sequence[Volume]) -> list[Problem]:
 
 def read_volumes(
     volumes: Sequence[Volume], *, progress: Progress = silent, cancel: CancelToken = NEVER
-) -> tuple[list[np.ndarray], list[str]]:
-    """Arrays (z, y, x) float32 of volumes, rescaled, and remarks for the user.
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Rescaled values of volumes on one grid, (echo, z, y, x) float32 for each part, and remarks for the user.
 
-    Every file is opened once, whichever volumes its frames belong to.
+    Every file is opened once, whichever volumes its frames belong to; nothing is held twice.
 
     Raises
     ------
@@ -84,7 +84,10 @@ def read_volumes(
         If a file has changed, cannot be decoded, or holds other values than its header states.
     """
     remarks: list[str] = []
-    arrays = [np.empty(volume.grid.shape, np.float32) for volume in volumes]
+    echoes = Counter(volume.part for volume in volumes)
+    parts = {name: np.empty((count, *volumes[0].grid.shape), np.float32) for name, count in echoes.items()}
+    rooms = {name: iter(stack) for name, stack in parts.items()}
+    arrays = [next(rooms[volume.part]) for volume in volumes]  # views
     wanted: dict[Path, list[tuple[int, int, ImageHeader]]] = defaultdict(list)
     for v, volume in enumerate(volumes):
         for k, image in enumerate(volume.images):
@@ -111,7 +114,7 @@ def read_volumes(
             if (slope, intercept) != (1.0, 0.0):
                 arrays[v][k] = arrays[v][k] * np.float64(slope) + np.float64(intercept)
     _one_philips_scale(arrays, volumes, remarks)
-    return arrays, list(dict.fromkeys(remarks))
+    return parts, list(dict.fromkeys(remarks))
 
 
 def in_threads(work: Callable[[Path], _Result], paths: Sequence[Path]) -> Iterator[_Result]:

@@ -168,9 +168,8 @@ class FoundScan:
         grid = self.grid
         if grid is None or any(v.grid is None or not v.grid.matches(grid) for v in self.volumes):
             raise InputError(*self._first_problem("The slices do not make volumes on one grid."))
-        arrays, remarks = read_volumes(self.volumes, progress=progress, cancel=cancel)
-        parts = {part: [a for a, v in zip(arrays, self.volumes) if v.part == part] for part in self.parts}
-        return {part: np.stack(stack) for part, stack in parts.items()}, grid, remarks
+        parts, remarks = read_volumes(self.volumes, progress=progress, cancel=cancel)
+        return {part: parts[part] for part in self.parts}, grid, remarks
 
     def read(
         self,
