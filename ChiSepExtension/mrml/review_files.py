@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -142,11 +143,7 @@ def export_read(
     IdentityFound
         If the patient's name, ID or birth date stands in anything that would be written.
     """
-    lock = read_lock(review)
-    if not review.is_locked or lock is None:
-        raise InputError("The research read is not locked.", "Lock it, then export.")
-    if not is_intact(review):
-        raise InputError("Something has changed since the read was locked.", "Unlock, look at it, and lock again.")
+    lock = _require_lock(review)
     measures = review.measure()
     lesions = review.lesions
     maps = review.maps.arrays()
@@ -172,6 +169,43 @@ def export_read(
         consensus=consensus,
         maps=exported,
         figures=figures,
+    )
+
+
+def export_dicom_read(
+    review: LesionReview, folder: str | Path, *, identity: Identity | None = None, sources: Sequence[Any] = ()
+) -> tuple[Path, ...]:
+    """Write the locked read as DICOM: parametric maps, segmentation, and values with ratings as structured document.
+
+    Parameters
+    ----------
+    sources
+        Headers of the scan (`dicom_export.reference.read_headers`); without them the study is a new one.
+
+    Raises
+    ------
+    InputError
+        If the read is not locked, has changed under its lock, or highdicom is missing.
+    IdentityFound
+        If the patient's identity stands in a file.
+    """
+    from ..dicom_export.codes import MAPS
+    from ..dicom_export.export import export_dicom
+
+    _require_lock(review)
+    lesions, arrays = review.lesions, review.maps.arrays()
+    rows = [replace(r, maps={n: s for n, s in r.maps.items() if n in MAPS}) for r in review.measure()]
+    return export_dicom(
+        folder,
+        {name: array for name, array in arrays.items() if name in MAPS},
+        lesions.grid,
+        case=review.case,
+        lesions=lesions,
+        measures=rows,
+        ratings=[RatingTable.of([review.reading], {review.case: lesions})],
+        sources=sources,
+        identity=identity,
+        origin=str(review.maps.provenance().get("method", "")),
     )
 
 
@@ -209,6 +243,15 @@ def save_strip(review: LesionReview) -> Path:
     label = f"lesion {place.position + 1}" if review.reading.is_blind else review.lesions[place.uid].name
     path = picture_folder(review) / f"{review.case}_{label.replace(' ', '-')}.png"
     return strip_of(review, place.uid, label=label).write(path)
+
+
+def _require_lock(review: LesionReview) -> ReadLock:
+    lock = read_lock(review)
+    if not review.is_locked or lock is None:
+        raise InputError("The research read is not locked.", "Lock it, then export.")
+    if not is_intact(review):
+        raise InputError("Something has changed since the read was locked.", "Unlock, look at it, and lock again.")
+    return lock
 
 
 def _lock_content(review: LesionReview) -> dict[str, Any] | None:

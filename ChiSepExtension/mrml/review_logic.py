@@ -15,7 +15,7 @@ from ..progress import NEVER, silent
 from .lesion_review import LesionReview
 from .parameters import alive, output_nodes, run_arguments
 from .review_case import LoadedCase, load_case
-from .review_files import export_read, lock_review, resume_lock, unlock_review
+from .review_files import export_dicom_read, export_read, lock_review, resume_lock, unlock_review
 from .review_identity import deidentify, identity_of
 from .review_maps import NAME_OF_KEY, ReviewMaps
 from .review_scene import attach, forget, restore
@@ -173,6 +173,14 @@ class ReviewLogic:
         known = (identity or self._identity or identity_of(slicer.mrmlScene)) if deidentified else None
         case = BidsCase(subject or self.review.case, session)
         return export_read(self.review, path, case=case, identity=known, consensus=consensus, with_maps=withMaps)
+
+    def exportDicom(self, path, deidentified=True, sources=(), identity=None):
+        """Write the locked read as DICOM objects (maps, SEG, SR) into the folder ``path``; needs highdicom.
+
+        ``sources`` are headers of the scan, see `dicom_export.reference.read_headers`.
+        """
+        known = (identity or self._identity or identity_of(slicer.mrmlScene)) if deidentified else None
+        return export_dicom_read(self.review, path, identity=known or None, sources=sources)
 
     def endReview(self):
         """End the review; nodes and files stay."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import ctk
 import qt
@@ -13,6 +14,7 @@ from ..lesions.measure_tables import measure_columns, measure_rows
 from ..lesions.ratings import summary_counts
 from ..lesions.tables import format_value
 from ..mrml.review_files import is_intact, read_lock
+from .compat import hasPackage
 from .console_line import callText
 from .waiting import busy
 
@@ -106,10 +108,15 @@ class ExportPart:
             return
         try:
             found = busy(lambda: self._logic.export(**arguments))
+            self._log(callText("ChiSepModuleLogic().export", **arguments))
+            if ui.dicomCheckBox.checked:
+                place = str(Path(folder) / "dicom" / found.lock.stem)
+                dicom = {"path": place, "deidentified": arguments["deidentified"]}
+                busy(lambda: self._logic.exportDicom(**dicom))
+                self._log(callText("ChiSepModuleLogic().exportDicom", **dicom))
         except (ChiSepError, OSError) as error:
             self.tell(str(error))
             return
-        self._log(callText("ChiSepModuleLogic().export", **arguments))
         self.tell(
             _("{count} files, version {version}, read back and locked: {lock}").format(
                 count=len(found.files), version=found.version, lock=found.lock
@@ -122,6 +129,7 @@ class ExportPart:
         ui.previewTable.visible = bool(ui.previewTable.rowCount)
         ui.exportMessageLabel.visible = bool(ui.exportMessageLabel.text)
         locked = reading is not None and self._logic.review.is_locked
+        ui.dicomCheckBox.enabled = hasPackage("highdicom")
         for button in (ui.previewButton, ui.lockButton):
             button.enabled = reading is not None
         ui.lockButton.enabled = reading is not None and not locked

@@ -213,6 +213,17 @@ def test_a60_export_is_searched_for_what_the_scene_knew(logic, tmp_path):
         logic.export(tmp_path / "out")
 
 
+def test_a33_identifiers_survive_the_dicom_segmentation(started, tmp_path):
+    pytest.importorskip("highdicom")
+    rate_everything(started)
+    started.lock()
+    files = started.exportDicom(tmp_path / "dicom", identity=Identity([NAME], [PATIENT_ID], [BIRTH]))
+    uids = set(started.review.lesions.uids)
+    segmentation = next(path for path in files if path.name.endswith("_seg.dcm"))
+    started.unlock()
+    assert set(started.importLesions(segmentation).uids) == uids
+
+
 def test_a34_names_and_dates_leave_the_scene_when_the_review_begins(logic):
     head = small_head()
     maps = add_maps(head)

@@ -209,7 +209,9 @@ def test_lock_unlock_and_export_by_buttons(screen, tmp_path):
     screen.export.exportFolderPath.currentPath = str(tmp_path / "out")
     screen.export.subjectEdit.text = "01"
     screen.export.searchCheckBox.checked = False
+    screen.export.dicomCheckBox.checked = True
     screen.export.writeButton.click()
+    assert len(list((tmp_path / "out" / "dicom").rglob("*_sr.dcm"))) == 1
     assert "version 1, read back and locked" in screen.export.exportMessageLabel.text
     lock = next((tmp_path / "out").rglob("*desc-lock.json"))
     assert check_lock(lock).state == "intact"
