@@ -31,6 +31,8 @@ class RunCallbacks:
     """What a run tells; every callback comes on the GUI thread. Exactly one of the last three ends a run.
 
     ``silent(seconds)`` comes about once per second while the child has said nothing for `SILENCE_S`.
+    ``showing(result)`` yields after each small step that is to be done before ``finished``, such as one map made ready
+    for the views.
     """
 
     progress: Callable[[float, str], None] = field(default=lambda fraction, message: None)
@@ -39,6 +41,7 @@ class RunCallbacks:
     failed: Callable[[ChiSepError], None] = field(default=lambda error: None)
     cancelled: Callable[[], None] = field(default=lambda: None)
     silent: Callable[[float], None] = field(default=lambda seconds: None)
+    showing: Callable[[Any], Iterator[Any]] = field(default=lambda result: iter(()))
 
 
 class ChildJob:

@@ -324,7 +324,10 @@ class ModulePanel:
             self.run.log(callText(f"{_LOGIC}.process", **arguments))
             return run
 
-        self.run.begin(start, lambda result: self._finished(result, arguments["method"], arguments["device"]))
+        def finished(result):
+            self._finished(result, arguments["method"], arguments["device"])
+
+        self.run.begin(start, finished, showing=lambda result: self.views.prepare(result.nodes))
 
     def _finished(self, result, method: str, device: str) -> None:
         self.run.showMessage("\n".join(result.warnings))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import slicer
@@ -58,7 +58,13 @@ class RunPanel:
         self._ui.applyButton.enabled = False
         self._run.cancel()
 
-    def begin(self, start: Callable[[RunCallbacks], ChildJob], finished: Callable[[Any], None], done: str = "") -> None:
+    def begin(
+        self,
+        start: Callable[[RunCallbacks], ChildJob],
+        finished: Callable[[Any], None],
+        done: str = "",
+        showing: Callable[[Any], Iterator[Any]] = lambda result: iter(()),
+    ) -> None:
         """Start something in a child process and show how it goes.
 
         Parameters
@@ -69,13 +75,21 @@ class RunPanel:
             Called with the result if it ends well; may begin the next.
         done
             What is said then.
+        showing
+            See `RunCallbacks`.
         """
         self.showMessage("")
         self._finished, self._began, self._doneText = finished, time.monotonic(), done or _("Done")
         try:
             self._run = start(
                 RunCallbacks(
-                    self._onProgress, self.log, self._onFinished, self._onFailed, self._onCancelled, self._onSilent
+                    self._onProgress,
+                    self.log,
+                    self._onFinished,
+                    self._onFailed,
+                    self._onCancelled,
+                    self._onSilent,
+                    showing,
                 )
             )
         except ChiSepError as error:

@@ -32,4 +32,9 @@ class SeparationRun(ChildJob):
 
     def _collect(self, folder: Path, done: dict[str, Any]) -> Iterator[Any]:
         self.callbacks.progress(1.0, "Maps into the scene")
-        yield from self._job.deliver_steps(*read_results(folder, done))
+        result = None
+        for result in self._job.deliver_steps(*read_results(folder, done)):
+            yield result
+        for _step in self.callbacks.showing(result):
+            yield None
+        yield result

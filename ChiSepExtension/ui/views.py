@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -95,6 +95,16 @@ class MapViews:
         if before != wanted:
             self.fit()
         return True
+
+    @staticmethod
+    def prepare(nodes: Mapping[str, Any]) -> Iterator[str]:
+        """Make the copies that `show` will need, one per step: 42 MB each for a head of 1 mm, 0.1 s."""
+        if slicer.app.layoutManager() is None:
+            return
+        for key in MAP_KEYS:
+            if nodes.get(key) is not None:
+                shown_copy(nodes[key], BY_KEY[key])
+                yield key
 
     def setOpacity(self, opacity: float) -> None:
         """Opacity of the maps over what lies behind them."""

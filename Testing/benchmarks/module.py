@@ -33,15 +33,18 @@ LIMIT_S = 900
 
 
 class Heartbeat:
-    """Ticks while events pass; `longest_ms` is the longest gap between two ticks."""
+    """Ticks while events pass; the gaps between two ticks are what a user feels, in time and in work of this process.
+
+    On a computer that is busy with something else the gaps grow; the work in them does not.
+    """
 
     def __init__(self) -> None:
         import qt
 
-        self._times: list[float] = []
+        self._times: list[tuple[float, float]] = []
         self._timer = qt.QTimer()
         self._timer.setInterval(TICK_MS)
-        self._timer.connect("timeout()", lambda: self._times.append(time.perf_counter()))
+        self._timer.connect("timeout()", lambda: self._times.append((time.perf_counter(), time.process_time())))
 
     def __enter__(self) -> Heartbeat:
         self._timer.start()
@@ -52,11 +55,11 @@ class Heartbeat:
 
     @property
     def gaps_ms(self) -> np.ndarray:
-        return 1e3 * np.diff(self._times)
+        return 1e3 * np.diff([tick for tick, _work in self._times])
 
     @property
-    def longest_ms(self) -> float:
-        return float(self.gaps_ms.max())
+    def work_ms(self) -> np.ndarray:
+        return 1e3 * np.diff([work for _tick, work in self._times])
 
 
 #: Answers the check, and a run with maps of the right size.
@@ -190,6 +193,7 @@ def _told(seconds: float, beat: Heartbeat) -> dict[str, str]:
         "Apply to maps": f"{seconds:.1f} s",
         "longest stall": f"{gaps.max():.0f} ms",
         "stalls over 200 ms": int((gaps > 200).sum()),
+        "most work in a stall": f"{beat.work_ms.max():.0f} ms",
     }
 
 
