@@ -7,6 +7,7 @@ share, so that a method cannot win by leaving out the rim.
 
 from __future__ import annotations
 
+import importlib
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -299,8 +300,8 @@ def _rate_scores(found: np.ndarray, truth: np.ndarray, mask: np.ndarray) -> dict
 
 def _by_scikit_image(series: GradientEchoSeries, mask: np.ndarray) -> np.ndarray | None:
     """Field (Hz) from each echo unwrapped by scikit-image, and a line with intercept; None without scikit-image."""
-    try:
-        from skimage.restoration import unwrap_phase
+    try:  # by name: scikit-image is no dependency of this package, only a yardstick where it happens to be
+        unwrap_phase = importlib.import_module("skimage.restoration").unwrap_phase
     except ImportError:
         return None
     unwrapped = np.stack(
