@@ -96,6 +96,21 @@ def test_slopes_of_magnitude_and_phase_frames_of_one_file_are_honoured(tmp_path)
     assert 3.1 < read.phase.max() < np.pi + 1e-3
 
 
+def test_frames_of_one_scan_interleaved_over_several_files_are_put_together(tmp_path):
+    truth = scan()
+    (path,) = write_dicom(tmp_path, truth, style="philips-enhanced")
+    whole = pydicom.dcmread(path)
+    frames, pixels = whole.PerFrameFunctionalGroupsSequence, whole.pixel_array
+    for n in range(3):  # magnitude and phase, echoes and slices mixed in each
+        whole.PerFrameFunctionalGroupsSequence = list(frames)[n::3]
+        whole.PixelData = pixels[n::3].tobytes()
+        whole.NumberOfFrames = len(pixels[n::3])
+        whole.SOPInstanceUID = whole.file_meta.MediaStorageSOPInstanceUID = f"1.2.3.{n}"
+        whole.save_as(tmp_path / f"part{n}.dcm")
+    path.unlink()
+    assert_same_scan(read_dicom(tmp_path), truth)
+
+
 def test_slopes_that_differ_from_slice_to_slice_are_honoured(tmp_path):
     truth = scan()
     (path,) = write_dicom(tmp_path, truth, style="philips-enhanced")
