@@ -42,12 +42,24 @@ def _row(scan: FoundScan) -> tuple[str, ...]:
     scanner = f"{scan.vendor} {strength:.3g} T" if strength else scan.vendor
     return (
         f"#{scan.number}",
-        ", ".join(map(str, scan.series_numbers)) or "–",
+        _ranges(scan.series_numbers) or "–",
         title,
         " ".join(f"{1e3 * t:.4g}" for t in scan.echo_times_s) or "–",
         grid.describe() if grid is not None else "–",
         scanner.strip() or "–",
     )
+
+
+def _ranges(numbers: list[int]) -> str:
+    """Such as "5, 7–9" of ascending numbers."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    joined = (f"{run[0]}–{run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs)
+    return ", ".join(joined)
 
 
 def _line(row: tuple[str, ...], widths: list[int]) -> str:

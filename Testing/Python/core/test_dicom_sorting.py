@@ -117,6 +117,12 @@ def test_the_table_names_what_is_there(tmp_path):
         assert words in text
 
 
+def test_a_series_for_each_echo_and_part_is_one_row(tmp_path):
+    write_dicom(tmp_path, scan(), style="interoperability")
+    row = next(line for line in str(examine(tmp_path)).splitlines() if line.startswith("#1"))
+    assert row.split()[1] == "5–12"  # 4 echoes, magnitude and phase
+
+
 def test_a_list_of_files_is_read_like_their_folder(tmp_path):
     truth = scan()
     paths = write_dicom(tmp_path, truth, style="philips")
