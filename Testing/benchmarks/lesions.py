@@ -47,16 +47,18 @@ def main() -> int:
 
     head = f1(count=arguments.lesions)
     rows = {**_measures(head), **_scene(head)}
-    missed = [name for name, limit in LIMITS.items() if rows[name] > limit]
-    for name, seconds in rows.items():
-        limit = f"limit {LIMITS[name]:g} s" if name in LIMITS else ""
-        show(f"{name:45s} {seconds:8.3f} s   {limit}{'   MISSED' if name in missed else ''}")
+    missed = [name for name, limit in LIMITS.items() if rows[name][0] > limit]
+    show(f"{'':45s} {'clock':>8s} {'processor':>10s}  s")
+    for name, (clock, processor) in rows.items():
+        limit = f"limit {LIMITS[name]:g}" if name in LIMITS else ""
+        show(f"{name:45s} {clock:8.3f} {processor:10.3f}  {limit}{'  MISSED' if name in missed else ''}")
     if arguments.json:
-        arguments.json.write_text(json.dumps(rows, indent=1), encoding="utf-8")
+        plain = {name: list(seconds) for name, seconds in rows.items()}
+        arguments.json.write_text(json.dumps(plain, indent=1), encoding="utf-8")
     return 1 if missed else 0
 
 
-def _measures(head) -> dict[str, float]:
+def _measures(head) -> dict[str, np.ndarray]:
     found = {}
     found["connected components and identifiers"], lesions = _timed(lambda: find_lesions(head.lesion_mask, head.grid))
     measurer = Measurer(head.maps, head.mask, head.grid, white_matter=head.white_matter, vessels=head.vessels)
@@ -64,11 +66,11 @@ def _measures(head) -> dict[str, float]:
     generator = np.random.default_rng(0)
     edited = [lesions.uids[n] for n in generator.integers(0, len(lesions), REPETITIONS)]
     times = [_timed(lambda uid=uid: measurer.measure(lesions, measurer.affected(lesions, [uid])))[0] for uid in edited]
-    found["A24 one edited lesion"] = float(np.percentile(times, 95))
+    found["A24 one edited lesion"] = np.percentile(times, 95, axis=0)
     return found
 
 
-def _scene(head) -> dict[str, float]:
+def _scene(head) -> dict[str, np.ndarray]:
     """Load, jump, highlight, rate and picture on Slicer's scene, six views of 327 × 234."""
     import slicer
 
@@ -114,8 +116,8 @@ def _scene(head) -> dict[str, float]:
 
         chosen = np.random.default_rng(1).permutation(len(review.lesions))[:REPETITIONS]
         times = [_timed(lambda n=n: jump(review.lesions.lesions[n]))[0] for n in chosen]
-        found["A01 jump, six views, median"] = float(np.median(times))
-        found["A01 jump, six views, p95"] = float(np.percentile(times, 95))
+        found["A01 jump, six views, median"] = np.median(times, axis=0)
+        found["A01 jump, six views, p95"] = np.percentile(times, 95, axis=0)
         found["vessel mask and all measures, once"], _ = _timed(review.measure)
         uid = review.lesions.uids[0]
         found["A54 picture strip"], _ = _timed(lambda: strip_of(review, uid).write(folder / "strip.png"))
@@ -126,15 +128,16 @@ def _scene(head) -> dict[str, float]:
             review.change({"para": "iso", "dia": "iso"})
             commits.append(_timed(review.commit)[0])
             review.go_to(review.current.position + 1)
-        found["commit, saved on disk, p95"] = float(np.percentile(commits, 95))
+        found["commit, saved on disk, p95"] = np.percentile(commits, 95, axis=0)
         review.close()
     return found
 
 
-def _timed(action: Callable[[], object]) -> tuple[float, object]:
-    start = time.perf_counter()
+def _timed(action: Callable[[], object]) -> tuple[np.ndarray, object]:
+    """Seconds on the clock and of the processor (all threads), and what the action returned."""
+    start, cpu = time.perf_counter(), time.process_time()
     result = action()
-    return time.perf_counter() - start, result
+    return np.array([time.perf_counter() - start, time.process_time() - cpu]), result
 
 
 if __name__ == "__main__":
