@@ -341,7 +341,7 @@ def test_command_line_from_files_to_files(tmp_path, head, lesions, measures, rat
     write_volume(maps / "desc-brain_mask.nii.gz", head.mask, head.grid)
     provenance = {
         "software": {"ChiSepExtension": "9.9"},
-        "options": {"method": "sepnet-r2star", "weights": "/home/jane/weights"},
+        "options": {"method": "sepnet-r2star", "weights": "jane/weights"},
         "findings": {"separation": {"weights": {"name": "w", "separation": {"sha256": "ab12"}}}},
     }
     (maps / "provenance.json").write_text(json.dumps(provenance))
