@@ -110,8 +110,10 @@ def test_method_whose_input_is_missing_is_grey_with_the_reason(widget, tmp_path,
     assert is_enabled(box, "χ-sepnet-R2′")
 
 
-def test_networks_are_grey_without_weights(widget):
+def test_networks_are_grey_without_weights(widget, tmp_path, monkeypatch):
+    monkeypatch.setattr(weight_store, "SHIPPED", tmp_path / "nothing")
     choose_scan(widget)
+    widget.panel.weightsChanged()
     assert not is_enabled(widget.ui.methodComboBox, "χ-sepnet-R2*")
     assert tool_tip(widget.ui.methodComboBox, "χ-sepnet-R2*") == "No weights are installed. Import them once."
     assert is_enabled(widget.ui.methodComboBox, "Closed form")
