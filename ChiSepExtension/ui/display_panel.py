@@ -31,10 +31,13 @@ class DisplayPanel:
         Callable that returns the chosen maps by key.
     tell
         Takes a message for the user.
+    logShown
+        Logs the line of Python that shows the same.
     """
 
-    def __init__(self, ui, views: MapViews, choose, outputs, tell) -> None:
-        self._ui, self.views, self._choose, self._outputs, self._tell = ui, views, choose, outputs, tell
+    def __init__(self, ui, views: MapViews, choose, outputs, tell, logShown) -> None:
+        self._ui, self.views, self._choose, self._outputs = ui, views, choose, outputs
+        self._tell, self._logShown = tell, logShown
         self._parameters = None
         self._shown: tuple | None = None
         self.preset = ChoiceBox(ui.presetComboBox, presetTitles(), lambda value: choose("preset", value))
@@ -100,6 +103,7 @@ class DisplayPanel:
         self.update()
         if not self.views.areShown:
             self.show()
+        self._logShown()
 
     def cycleLayout(self) -> None:
         """The next layout (key K)."""

@@ -8,6 +8,7 @@ from slicer.i18n import tr as _
 
 from ..errors import ChiSepError
 from ..mrml.loading import format_echo_times, parse_echo_times
+from ..mrml.outputs import KIND
 from ..mrml.parameters import (
     drop_foreign_outputs,
     fill_from_sequence,
@@ -74,9 +75,10 @@ class ModulePanel:
         self.gate = GatePanel(ui, self.mend, self.update)
         self.method = MethodPanel(ui, self.choose, self.run.log)
         self.weights = WeightsPanel(ui, lambda value: self.choose("weights", value), self.weightsChanged, self.run)
-        self.display = DisplayPanel(ui, self.views, self.choose, self._outputs, self.run.showMessage)
+        self.display = DisplayPanel(ui, self.views, self.choose, self._outputs, self.run.showMessage, self._logShown)
         self.quality = QualityPanel(ui, self._outputs, self.run)
         self.preview = PreviewPanel(ui, self.display, self._outputs, self.choose, self.run)
+        ui.earlierMapSelector.addAttribute("vtkMRMLScalarVolumeNode", KIND)
         self.echoes = EchoList(ui.volumeList)
         self.readout = CursorReadout(ui.readoutLabel, self._outputs)
         self.keys = Keys(
@@ -263,11 +265,8 @@ class ModulePanel:
 
     def showMaps(self) -> None:
         """Show the chosen maps in the linked views."""
-        choice = self.display.choice()
         self.display.show()
-        nodes = {key: node for key, node in self._outputs().items() if node is not None}
-        arguments = {"nodes": nodes, "preset": choice.preset, "style": choice.style, "layout": choice.layout}
-        self.run.log(callText(f"{_LOGIC}.showMaps", **arguments))
+        self._logShown()
 
     def showAgain(self) -> None:
         """Show the chosen maps as before, without a word in the log."""
@@ -345,6 +344,19 @@ class ModulePanel:
         self.display.show(result.nodes)
         self.quality.update()
         self.update()
+
+    def _logShown(self) -> None:
+        choice = self.display.choice()
+        arguments = {
+            "nodes": {key: node for key, node in self._outputs().items() if node is not None},
+            "preset": choice.preset,
+            "style": choice.style,
+            "layout": choice.layout,
+            "opacity": None if choice.opacity == 1 else choice.opacity,
+            "context": choice.context or None,
+            "earlier": choice.earlier,
+        }
+        self.run.log(callText(f"{_LOGIC}.showMaps", **arguments))
 
     def _sectionOpened(self) -> None:
         self.gate.refresh()

@@ -194,3 +194,33 @@ def test_saved_scene_brings_layout_opacity_and_context_back(host, quick, tmp_pat
     assert widget.panel.parameters.viewLayout == "read"
     assert widget.ui.layoutReadButton.checked
     assert composite_of(slicer.mrmlScene, "ChiSepReadPara").GetForegroundOpacity() == pytest.approx(0.5)
+
+
+def test_every_step_of_the_tutorial_stands_in_the_log_as_python(host, quick):
+    """What the log says can be run: here the line of the layout button, on the nodes that are there."""
+    widget = open_module()
+    choose_scan(widget)
+    apply_and_wait(widget)
+    widget.ui.layoutReadButton.click()
+    lines = widget.ui.logText.toPlainText().splitlines()
+    for name in ("gate", "process", "showMaps"):
+        assert [line for line in lines if line.startswith(f"ChiSepModuleLogic().{name}(")], name
+    from ChiSepModule import ChiSepModuleLogic
+
+    assert eval(lines[-1], {"ChiSepModuleLogic": ChiSepModuleLogic, "slicer": slicer})
+
+
+def test_pair_shows_the_maps_of_an_earlier_visit(host, quick):
+    widget = open_module()
+    choose_scan(widget, "visit-1")
+    apply_and_wait(widget)
+    earlier = widget.ui.chiDiaSelector.currentNode()
+    choose_scan(widget, "visit-2")
+    apply_and_wait(widget)
+    widget.ui.earlierMapSelector.setCurrentNode(earlier)
+    widget.ui.layoutPairButton.click()
+    shown = []
+    for tag in ("ChiSepPair1Para", "ChiSepPair2Para"):
+        node = slicer.mrmlScene.GetNodeByID(composite_of(slicer.mrmlScene, tag).GetForegroundVolumeID())
+        shown.append(node.GetName())
+    assert shown == ["visit-1 chi-para [ppb]", "visit-2 chi-para [ppb]"]

@@ -287,7 +287,7 @@ def test_temporary_folder_is_gone_afterwards(program, monkeypatch, tmp_path):
     assert not (tmp_path / "job χ").exists()
 
 
-def test_events_pass_while_a_run_is_prepared_and_under_way(program):
+def test_a72_events_pass_while_a_run_is_prepared_and_under_way(program):
     """A timer of 10 ms keeps ticking: the longest pause stays far below what a user notices as frozen."""
     import qt
 
