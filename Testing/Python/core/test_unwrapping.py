@@ -175,3 +175,14 @@ def test_wrap_keeps_float32_and_range():
     assert wrapped.dtype == np.float32
     assert np.abs(wrapped).max() <= np.pi + 1e-5
     assert np.allclose(np.exp(1j * wrapped), np.exp(1j * values), atol=1e-5)
+
+
+@pytest.mark.parametrize("mode", ["individual", "template"])
+def test_values_that_are_no_numbers_outside_the_mask_do_no_harm(mode):
+    shape = (20, 24, 22)
+    true, phase, magnitude = echoes(smooth_field(shape, 40))
+    mask = ball(shape)
+    phase[:, ~mask] = np.nan
+    magnitude[:, ~mask] = np.nan
+    result = unwrap(phase, magnitude, TE, mask, mode=mode)
+    assert np.abs((result - true)[:, mask]).max() < 1e-4
