@@ -159,7 +159,7 @@ def separate_sepnet(
         method="sepnet-r2prime" if "r2prime" in maps else "sepnet-r2star",
         parameters={
             "dr_hz_per_ppm": dr,
-            "r2prime": "measured" if "r2prime" in maps else "predicted by the network from R2*",
+            "r2prime": _origin_of_r2prime("r2prime" in maps, predicted is not None),
             "resolution": resolution,
             "geometry": way.describe(),
             "weights": {"name": weights.name, **weights.provenance()},
@@ -274,6 +274,12 @@ class _Shares:
 
 
 _NAMES = {"qsm": "QSMnet", "r2prime": "R2PRIMEnet", "separation": "χ-sepnet"}
+
+
+def _origin_of_r2prime(measured: bool, predicted: bool) -> str:
+    if measured:
+        return "measured"
+    return "predicted by the network from R2*" if predicted else "not used: the network takes R2* itself"
 
 
 def _needs_r2prime(network: Network, wanted: set[str]) -> bool:

@@ -58,6 +58,7 @@ def test_joint_network_of_r2star_runs_without_r2prime(tmp_path):
     assert "r2star" in [c.quantity for c in load_bundle(bundle)["separation"].card.inputs]
     maps = _separated(bundle, r2star_hz=blob_head(3).maps["r2star"] * DR)
     assert maps.r2prime_hz is None and maps.chi_para.max() > 0
+    assert maps.parameters["r2prime"] == "not used: the network takes R2* itself"
 
 
 def test_only_the_joint_separation_takes_r2star():
