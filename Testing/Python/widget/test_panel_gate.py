@@ -9,6 +9,7 @@ import qt
 import slicer
 
 from ChiSepExtension.mrml.outputs import provenance_of
+from ChiSepExtension.networks import weight_store
 from ChiSepExtension.ui import child_job
 from Testing.Python.widget.panel_case import (
     ANSWERS,
@@ -23,6 +24,8 @@ from Testing.Python.widget.panel_case import (
 @pytest.fixture
 def widget(host, tmp_path, monkeypatch):
     """The panel with a scan, whose inputs are red until the phase is inverted."""
+    monkeypatch.setenv(weight_store.ENVIRONMENT_VARIABLE, str(tmp_path / "no weights"))
+    monkeypatch.setattr(weight_store, "SHIPPED", tmp_path / "none shipped")
     program = make_program(tmp_path, ANSWERS)
     (tmp_path / "color").write_text("red")
     monkeypatch.setattr(child_job, "pythonExecutable", lambda: str(program))
