@@ -7,7 +7,7 @@ The two data terms of the paper, its weights, edge-weighted regularisation of bo
   tissue border and by 1/(1 + (|∇|/κ)²) across it, where the paper has a binary mask for all directions. Borders are
   taken from R2′, a first QSM and the magnitude, and found again in the sources three times. On two heads that no
   benchmark uses, one textured and one uniform, NRMSE of χ_para / χ_dia in %: 16.4 / 26.1 and 8.9 / 12.6 with weights
-  for all directions, 13.3 / 18.5 and 9.7 / 12.1 as it is, 14.6 / 20.1 and 10.3 / 12.3 without the magnitude.
+  for all directions, 13.8 / 18.7 and 9.6 / 11.5 as it is, 15.2 / 20.5 and 10.3 / 11.9 without the magnitude.
 - Sources outside the mask are allowed at a small price. Background removal has taken the harmonic part out of the
   field; without such sources that part returns as shading: NRMSE of χ_para / χ_dia after V-SHARP 64 / 87 % without
   them, 45 / 62 % with them, all else equal.
