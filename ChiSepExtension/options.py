@@ -22,7 +22,8 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "r2prime_fallback": ("constant-r2", "scaled-r2star"),
     "bipolar": ("auto", "off", "on"),
     "unwrapping": ("romeo", "laplacian"),
-    "background": ("vsharp", "resharp", "pdf", "lbv"),
+    "field_fit": ("linear", "complex"),
+    "background": ("auto", "vsharp", "resharp", "pdf", "lbv", "lbv-vsharp"),
     "r2star": ("auto", "arlo", "log-linear", "nonlinear"),
     "qsm": ("total-variation", "medi", "tikhonov", "tkd"),
     "resolution": ("resample", "generalise"),
@@ -48,8 +49,13 @@ class Options:
     r2prime_fallback
         What stands in for R2′ where no R2 was measured: "constant-r2" (13 s⁻¹) or "scaled-r2star" (0.19 · R2*).
         Both are labelled as assumptions in every output.
-    unwrapping, background, r2star, qsm
+    unwrapping, field_fit, r2star, qsm
         Algorithm of each stage.
+    background
+        Background removal; "auto" takes V-SHARP before the networks, which were trained with it, and LBV followed by
+        V-SHARP before everything else: see `background_method`.
+    erode_mm
+        Taken off the brain mask all around before background removal.
     reference
         Zero of susceptibility: "csf", "brain" (mean of the mask) or "none".
     resolution
@@ -75,7 +81,9 @@ class Options:
     dr_dia: float | None = None
     r2prime_fallback: str = "constant-r2"
     unwrapping: str = "romeo"
-    background: str = "vsharp"
+    field_fit: str = "linear"
+    background: str = "auto"
+    erode_mm: float = 0.0
     r2star: str = "auto"
     qsm: str = "total-variation"
     reference: str = "csf"
@@ -101,6 +109,8 @@ class Options:
             value = getattr(self, name)
             if value is not None and not 1 <= value <= 2000:
                 raise InputError(f"{name} is {value:g} s⁻¹/ppm, which is not plausible.", "Usual at 3 T: 114 to 137.")
+        if not 0 <= self.erode_mm <= 20:
+            raise InputError(f"The mask cannot be eroded by {self.erode_mm:g} mm.", "Give 0 to 20.")
         if not 0 < self.smoothing_mm <= 50 or not 1 <= self.vsharp_max_radius_mm <= 40:
             raise InputError("smoothing_mm must be in 0..50 and vsharp_max_radius_mm in 1..40.", "Use the defaults.")
         return self
@@ -108,6 +118,18 @@ class Options:
     @property
     def uses_networks(self) -> bool:
         return self.method.startswith("sepnet")
+
+    @property
+    def background_method(self) -> str:
+        """The background removal of this run.
+
+        On simulated heads (1.5 mm, computed mask, total-variation inversion) LBV followed by V-SHARP brought the error
+        of χ from 58 and 62 % to 54 and 58 % of its spread and the slope in the deep nuclei from 0.73 and 0.69 to 0.84
+        and 0.79, for 80 instead of 90 % of the brain that gets a value: the outer 3 to 4 mm are left out.
+        """
+        if self.background != "auto":
+            return self.background
+        return "vsharp" if self.uses_networks else "lbv-vsharp"
 
     @property
     def uses_r2prime(self) -> bool:

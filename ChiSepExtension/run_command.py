@@ -100,7 +100,14 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
         "--r2prime-fallback", choices=["constant-r2", "scaled-r2star"], default=default.r2prime_fallback
     )
     method.add_argument("--unwrapping", choices=["romeo", "laplacian"], default=default.unwrapping)
-    method.add_argument("--background", choices=["vsharp", "resharp", "pdf", "lbv"], default=default.background)
+    method.add_argument("--field-fit", choices=["linear", "complex"], default=default.field_fit)
+    method.add_argument(
+        "--background",
+        choices=["auto", "vsharp", "resharp", "pdf", "lbv", "lbv-vsharp"],
+        default=default.background,
+        help="auto: vsharp for the networks, lbv-vsharp for the others",
+    )
+    method.add_argument("--erode", type=float, default=default.erode_mm, metavar="MM", help="off the mask all around")
     method.add_argument("--qsm", choices=["total-variation", "medi", "tikhonov", "tkd"], default=default.qsm)
     method.add_argument("--reference", choices=["csf", "brain", "none"], default=default.reference)
     method.add_argument("--weights", metavar="DIR", help="folder of network weights")
@@ -219,7 +226,9 @@ def _options(parsed: argparse.Namespace) -> Options:
         dr_dia=parsed.dr_dia if parsed.dr_dia is not None else parsed.dr,
         r2prime_fallback=parsed.r2prime_fallback,
         unwrapping=parsed.unwrapping,
+        field_fit=parsed.field_fit,
         background=parsed.background,
+        erode_mm=parsed.erode,
         qsm=parsed.qsm,
         reference=parsed.reference,
         resolution=parsed.resolution,
