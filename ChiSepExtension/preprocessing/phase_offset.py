@@ -63,7 +63,7 @@ def remove_phase_offset(
     box = bounding_box(mask)
     inside = mask[box]
     progress(0.0, "Phase offset: unwrapping the echo difference")
-    factors = tuple(max(1, min(n, int(_COARSE_MM / d))) for n, d in zip(inside.shape, grid.spacing_mm))
+    factors = block_factors(inside.shape, grid.spacing_mm)
     first, second = (_block_signal(phase[n][box], magnitude[n][box], inside, factors) for n in (0, 1))
     spacing = tuple(d * f for d, f in zip(grid.spacing_mm, factors))
     geometric = np.sqrt(np.abs(first) * np.abs(second))
@@ -73,7 +73,7 @@ def remove_phase_offset(
     progress(0.6, "Phase offset: smoothing")
     at_zero = np.angle(first) - np.float32(times[0] / (times[1] - times[0])) * difference
     real, imaginary = smoothed_signal(at_zero, geometric, smoothing_mm, spacing)
-    offset = np.arctan2(*(_at_voxels(part, inside.shape, factors) for part in (imaginary, real)))
+    offset = np.arctan2(*(at_voxels(part, inside.shape, factors) for part in (imaginary, real)))
     offset[~inside] = 0
     cancel.check()
     corrected = np.zeros((len(times), *mask.shape), np.float32)
@@ -106,6 +106,11 @@ def smoothed_signal(
     return real, imaginary
 
 
+def block_factors(shape: tuple[int, int, int], spacing_mm: tuple[float, float, float]) -> tuple[int, int, int]:
+    """Voxels per block of at most 2.2 mm along each axis."""
+    return tuple(max(1, min(n, int(_COARSE_MM / d))) for n, d in zip(shape, spacing_mm))
+
+
 def _block_signal(
     phase: np.ndarray, magnitude: np.ndarray, mask: np.ndarray, factors: tuple[int, int, int]
 ) -> np.ndarray:
@@ -116,7 +121,7 @@ def _block_signal(
     return parts[0] + np.complex64(1j) * parts[1]
 
 
-def _at_voxels(values: np.ndarray, shape: tuple[int, int, int], factors: tuple[int, int, int]) -> np.ndarray:
+def at_voxels(values: np.ndarray, shape: tuple[int, int, int], factors: tuple[int, int, int]) -> np.ndarray:
     """Block values linearly interpolated at the voxels."""
     for axis, (blocks, n, factor) in enumerate(zip(values.shape, shape, factors)):
         if factor == 1:
