@@ -19,6 +19,7 @@ from ..dipole import field_hz_per_ppm
 from ..errors import InputError
 from ..geometry import Grid
 from ..preprocessing.sphere_filter import depth_mm
+from ..preprocessing.unwrapping import bounding_box
 from ..separation.closed_form import DR_3T
 from .standard_errors import SourceErrors, closed_form_standard_error, map_noise, r2star_standard_error
 
@@ -101,13 +102,21 @@ def trust_map(
         raise InputError(f"The mask {mask.shape} does not lie on the grid {grid.shape}.", "Give both of one scan.")
     if r2prime_source not in R2PRIME_PPB:
         raise ValueError(f"r2prime_source is {r2prime_source!r}, none of {', '.join(R2PRIME_PPB)}.")
+    if not mask.any():
+        return TrustMap(np.zeros(grid.shape, np.float32), {}, {}, errors)
+    whole, brain = mask, mask if brain_mask is None else mask | np.asarray(brain_mask, bool)
+    box = bounding_box(brain)  # a head's images are mostly air
+    mask, brain = mask[box], brain[box]
+    total_field_hz, residual_rad, chi_total_ppm, r2star_hz, r2prime_hz = (
+        None if array is None else array[box]
+        for array in (total_field_hz, residual_rad, chi_total_ppm, r2star_hz, r2prime_hz)
+    )
     ppb: dict[str, np.ndarray | float] = {}
     if errors is not None:
-        ppb["noise"] = 500 * (errors.chi_para + errors.chi_dia)
+        ppb["noise"] = 500 * (errors.chi_para[box] + errors.chi_dia[box])
     if residual_rad is not None and echo_times_s is not None and len(echo_times_s) > 2:
         ppb["residual"] = _residual_ppb(residual_rad, mask, grid, echo_times_s, field_strength_t)
-    depth = depth_mm(mask if brain_mask is None else np.asarray(brain_mask, bool), grid.spacing_mm)
-    ppb["edge"] = EDGE_PPB * np.exp(-depth / np.float32(EDGE_MM))
+    ppb["edge"] = EDGE_PPB * np.exp(-depth_mm(brain, grid.spacing_mm) / np.float32(EDGE_MM))
     if r2prime_hz is not None and r2star_hz is not None and r2prime_source == "measured":
         # Fluid has no R2′ to speak of: zero is right there.
         ppb["clipped-r2prime"] = CLIPPED_PPB * ((r2prime_hz <= 0) & (r2star_hz > 10) & mask).astype(np.float32)
@@ -116,17 +125,24 @@ def trust_map(
     if chi_total_ppm is not None:
         sigma = [2.0 / s for s in grid.spacing_mm]
         square = np.where(mask, 1e3 * chi_total_ppm, 0).astype(np.float32) ** 2
-        ppb["strong-sources"] = STRONG_SHARE * np.sqrt(np.maximum(gaussian_filter(square, sigma, truncate=2.5), 0))
+        square = gaussian_filter(square, sigma, truncate=2.5, mode="constant")
+        ppb["strong-sources"] = STRONG_SHARE * np.sqrt(np.maximum(square, 0))
     if R2PRIME_PPB[r2prime_source]:
-        ppb["r2prime-source"] = np.full(grid.shape, R2PRIME_PPB[r2prime_source], np.float32)
-    total = np.zeros(grid.shape, np.float32)
+        ppb["r2prime-source"] = np.full(mask.shape, R2PRIME_PPB[r2prime_source], np.float32)
+    total = np.zeros(mask.shape, np.float32)
     parts = {}
+
+    def trusted(square: np.ndarray) -> np.ndarray:
+        full = np.zeros(grid.shape, np.float32)
+        full[box] = np.where(mask, 1 / (1 + square), 0)
+        return full
+
     for name, error in ppb.items():
         square = (np.asarray(error, np.float32) / np.float32(HALF_TRUST_PPB)) ** 2
         total += square
-        parts[name] = np.where(mask, 1 / (1 + square), 0).astype(np.float32)
-    trust = np.where(mask, 1 / (1 + total), 0).astype(np.float32)
-    return TrustMap(trust, parts, _facts(trust, parts, mask), errors)
+        parts[name] = trusted(square)
+    trust = trusted(total)
+    return TrustMap(trust, parts, _facts(trust, parts, whole), errors)
 
 
 def trust_of(result: Any, series: GradientEchoSeries, fit: Any = None, r2_hz: np.ndarray | None = None) -> TrustMap:
@@ -196,8 +212,10 @@ def _residual_ppb(residual_rad, mask, grid, echo_times_s, field_strength_t) -> n
     Averaged over 2 mm, since the residual of one voxel with few echoes is mostly chance.
     """
     sigma = [2.0 / s for s in grid.spacing_mm]
-    square = gaussian_filter(np.where(mask, residual_rad, 0).astype(np.float32) ** 2, sigma, truncate=2.5)
-    share = np.maximum(gaussian_filter(mask.astype(np.float32), sigma, truncate=2.5), 1e-3)
+    square = gaussian_filter(
+        np.where(mask, residual_rad, 0).astype(np.float32) ** 2, sigma, truncate=2.5, mode="constant"
+    )
+    share = np.maximum(gaussian_filter(mask.astype(np.float32), sigma, truncate=2.5, mode="constant"), 1e-3)
     square /= share
     usual = np.median(square[mask]) if mask.any() else 0.0
     excess = np.sqrt(np.maximum(square - 1.5 * usual, 0))  # 1.5: chance of the average of 5 to 30 voxels
