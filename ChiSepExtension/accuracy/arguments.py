@@ -29,7 +29,7 @@ def run_parsed(parsed: argparse.Namespace, progress: Progress, cancel: CancelTok
     from .commands import accuracy_command
 
     if parsed.output is None:
-        raise InputError("chisep benchmark accuracy writes a folder.", "Name it with --output DIR.")
+        raise InputError("The benchmark of accuracy writes a folder.", "Name it (--output DIR).")
     return accuracy_command(
         parsed.output,
         anatomy=parsed.anatomy,

@@ -150,7 +150,7 @@ def _pipelines(folder: Path) -> list[NetworkMethod]:
     if kind_of(folder) == PUBLISHED and not any(e.folder == folder and e.licence_accepted for e in list_weights()):
         raise WeightsError(
             f"{folder} holds published checkpoints that are not installed.",
-            "Install them once: chisep weights import FOLDER --accept-licence.",
+            "Install them once (chisep weights import FOLDER --accept-licence).",
         )
     weights = load_weights(folder)
     inputs = {channel.quantity for channel in weights["separation"].card.inputs}

@@ -109,7 +109,9 @@ class Acquisitions:
         if len(usable) == 1:
             return usable[0]
         if len(usable) > 1:
-            raise InputError(f"There are {len(usable)} {kind} scans that could be used.\n{self}", "Choose by --series.")
+            raise InputError(
+                f"There are {len(usable)} {kind} scans that could be used.\n{self}", "Choose one of them (--series)."
+            )
         if not right and kind == GRADIENT_ECHO:
             right = [scan for scan in self.scans if scan.kind == FIELD_MAP]
         if len(right) == 1:
@@ -225,7 +227,7 @@ def _apart_in_time(scans: Sequence[FoundScan]) -> list[str]:
                 numbers = ",".join(map(str, [*first, *second]))
                 remarks.append(
                     f"Magnitude (#{magnitude.number}) and phase (#{phase.number}) lie on one grid but were acquired at "
-                    f"different times. If they are one scan, choose both: --series {numbers}."
+                    f"different times. If they are one scan, choose both (--series {numbers})."
                 )
     return remarks
 

@@ -136,14 +136,12 @@ def _header_problems(scan: FoundScan) -> list[ScanProblem]:
         rows = [dict(image.facts) for image in scan.images]
         problems += _strength_problems(scan, rows)
     if any(volume.echo_time_s is None for volume in scan.volumes):
-        problems.append(
-            ScanProblem("The headers state no echo time.", "Give the times with --echo-times.", "echo-times")
-        )
+        problems.append(ScanProblem("The headers state no echo time.", "Give the times (--echo-times).", "echo-times"))
     return problems
 
 
 def _strength_problems(scan: FoundScan, rows: list[dict]) -> list[ScanProblem]:
-    give = "Give the field strength with --field-strength."
+    give = "Give the field strength (--field-strength)."
     for name, unit in (("field_strength_t", "T"), ("imaging_frequency_mhz", "MHz")):
         values = sorted({row[name] for row in rows if row.get(name)})
         if values and values[-1] - values[0] > 1e-3 * abs(values[-1]):

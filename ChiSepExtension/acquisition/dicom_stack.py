@@ -139,7 +139,7 @@ def split_repeats(images: Sequence[ImageHeader]) -> tuple[list[list[ImageHeader]
             if attribute == "echo_number":
                 problem = Problem(
                     f"The {copies} echoes of the {Volume(list(images)).describe()} do not state their own echo times.",
-                    "The scanner left them out; give them with --echo-times.",
+                    "The scanner left them out; give them (--echo-times).",
                     "echo-times",
                 )
             return list(groups.values()), problem

@@ -143,7 +143,7 @@ def _nothing_found(folder: Path, scans: list[EchoFiles]) -> tuple[str, str]:
     if scans and _first_dicom(folder) is not None:
         return (
             f"{folder} holds NIfTI images without a complete scan, and DICOM files.",
-            "Read the DICOM files with --dicom, or complete the NIfTI scan.",
+            "Read the DICOM files alone (--dicom), or complete the NIfTI scan.",
         )
     found = [f"{s.name}: {len(s.magnitude)} magnitude, {len(s.phase)} phase" for s in scans]
     seen = f" Found {'; '.join(found)}." if found else ""

@@ -32,7 +32,7 @@ def read_measures(path: str | os.PathLike) -> tuple[LesionMeasures, ...]:
         return tuple(_measures(row) for row in rows)
     except (KeyError, ValueError) as error:
         raise InputError(
-            f"{path} is no table of lesion measures: {error}.", "Give the table that chisep lesions wrote."
+            f"{path} is no table of lesion measures: {error}.", "Give the table of lesion measures (chisep lesions)."
         ) from error
 
 

@@ -57,7 +57,7 @@ def with_networks(
     if networks is None:
         raise InputError(
             "The separation network of the published layout takes the output of a QSM network; none was given.",
-            "Train one first (chisep train qsmnet --layout published) and give its bundle with --networks.",
+            "Train one first (chisep train qsmnet --layout published) and give its bundle (--networks).",
         )
     qsm = load_bundle(networks)["qsm"]
     return WithQsm(source, qsm, Engine(device)), f"{label} qsm {qsm.card.sha256}"
