@@ -34,6 +34,8 @@ def digitOf(event, platform: str = sys.platform) -> tuple[int, bool] | None:
 
 def _place(event, platform: str) -> int | None:
     if platform == "darwin":
-        return _MACOS.get(int(event.nativeVirtualKey()))
-    codes = _WINDOWS if platform.startswith("win") else _LINUX
-    return codes.get(int(event.nativeScanCode()))
+        codes, read = _MACOS, getattr(event, "nativeVirtualKey", None)
+    else:
+        codes = _WINDOWS if platform.startswith("win") else _LINUX
+        read = getattr(event, "nativeScanCode", None)
+    return None if read is None else codes.get(int(read()))

@@ -101,7 +101,7 @@ class ReadingView:
         ui.keysLabel.visible = bool(ui.keysLabel.text) and not editing
         shown = self._readable(review, place, rating)
         card.show(shown.codes, isOpen and isFree)
-        if not ui.commentEdit.hasFocus():
+        if not ui.commentEdit.focus:
             ui.commentEdit.text = shown.comment
         ui.flagCheckBox.checked = shown.flag
         for widget in (ui.commentEdit, ui.flagCheckBox, ui.excludeComboBox, ui.excludeButton):

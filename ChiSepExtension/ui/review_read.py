@@ -256,7 +256,7 @@ class ReadPart:
         """Store the rating, and go to the next lesion that has none."""
         if not self.isReading:
             return
-        if self._ui.commentEdit.hasFocus():
+        if self._ui.commentEdit.focus:
             self._ui.commentEdit.clearFocus()
         review, place = self._review, self._review.current
         name = placeName(review, place)
@@ -281,9 +281,9 @@ class ReadPart:
 
     def enterPressed(self) -> None:
         """Enter ends a text; only outside of texts it commits."""
-        if self._ui.commentEdit.hasFocus():
+        if self._ui.commentEdit.focus:
             self._ui.commentEdit.clearFocus()
-        elif self._ui.excludeComboBox.hasFocus():
+        elif self._ui.excludeComboBox.focus:
             self.exclude()
         elif not isTyping():
             self.commit()
