@@ -209,7 +209,7 @@ def separate_sources(
 
     dr_para, dr_dia = options.dr(series.field_strength_t)
     state.facts["separation"] = {"method": options.method}
-    if options.method != "r2star-qsm":  # which has a constant of its own
+    if options.method != "r2star-qsm" and not options.uses_networks:  # which have constants of their own
         state.facts["separation"].update(dr_para=dr_para, dr_dia=dr_dia)
     scaled = dr_at(series.field_strength_t)
     if scaled.warning and options.dr_para is None and options.method in ("closed-form", "iterative", "least-squares"):

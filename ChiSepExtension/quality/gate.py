@@ -94,7 +94,7 @@ def check_inputs(
     network_dr = None
     if options.uses_networks:
         progress(0.0, "Gate: hashes of the weights")
-        weights, network_dr = weights_row(options.weights)
+        weights, network_dr = weights_row(options.weights, options.method)
         rows.append(weights)
     rows += context_rows(series.grid, context or {})
     cancel.check()

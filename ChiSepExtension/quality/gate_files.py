@@ -32,14 +32,14 @@ def context_rows(grid: Grid, context: Mapping[str, Grid]) -> list[GateRow]:
     return rows
 
 
-def weights_row(choice: str | None) -> tuple[GateRow, float | None]:
+def weights_row(choice: str | None, method: str = "") -> tuple[GateRow, float | None]:
     """Whether the network weights are what was imported or shipped; and the Dr they were trained with, if they say.
 
     Every file is hashed. Checkpoints in a folder of the user's own have nothing to be compared with: amber.
     """
     key, title = "weights", "Network weights"
     try:
-        folder = weight_store.find_weights(choice)
+        folder = weight_store.find_weights(choice, method=method)
         digests = {path.name: sha256(path) for path in _weight_files(folder)}
         expected, trained = _recorded(folder)
     except (WeightsError, OSError) as error:
