@@ -188,6 +188,7 @@ class ReviewLogic:
             self._review.close()
             forget(slicer.mrmlScene)
         self._review = None
+        self._identity = None
 
     def requireAnonymous(self, text: str) -> None:
         """`InputError` if a text names the patient that the scene knew."""

@@ -18,11 +18,15 @@ from ..progress import NEVER, CancelToken, Progress, silent
 from .display import find_shown_copy
 from .maps import BY_KEY, PRESETS
 from .outputs import KIND, PROVENANCE, provenance_of
+from .verdict import ATTRIBUTE as VERDICT
+from .verdict import verdict_of
 from .volumes import array_of, grid_of
 
 #: Names of the maps in tables by the keys of the separation's outputs.
 NAME_OF_KEY = {"r2star_hz": "r2star", "r2prime_hz": "r2prime"}
 KEY_OF_NAME = {name: key for key, name in NAME_OF_KEY.items()}
+#: Attributes of any node that tell how maps were made, from what, or what was thought of them.
+_TELLING = (PROVENANCE, "ChiSep.source", VERDICT)
 _SUSCEPTIBILITY = ("chi_para", "chi_dia", "chi_total", "qsm")
 
 
@@ -67,7 +71,7 @@ class ReviewMaps:
         self._unit, self._sign = chi_unit, dia_sign
         self._vessels: tuple[int, np.ndarray] | None = None
         self._arrays: tuple[tuple[int, ...], dict[str, np.ndarray]] | None = None
-        #: Attributes by map that were taken off the nodes for a blind reading.
+        #: Attributes by node ID that were taken off the nodes for a blind reading.
         self.concealed: dict[str, dict[str, str]] = {}
         first = self.node(ordered[0])
         self.grid: Grid = grid_of(first)
@@ -189,19 +193,33 @@ class ReviewMaps:
         found = [json.loads(text) for text in told if text] + [provenance_of(node) for node in self.nodes.values()]
         return next((p for p in found if p), {})
 
+    @property
+    def is_judged(self) -> bool:
+        """Whether somebody has given a verdict on the maps; a concealed one counts."""
+        concealed = (self.concealed.get(node_id, {}) for node_id in self.ids.values())
+        return any(VERDICT in each for each in concealed) or any(map(verdict_of, self.nodes.values()))
+
     def conceal(self) -> None:
-        """Take from the nodes what tells the pipeline: a blind reader may look at any node."""
-        for name, node in self.nodes.items():
-            own = {a: node.GetAttribute(a) for a in node.GetAttributeNames() if a.startswith("ChiSep.") and a != KIND}
-            if own:
-                self.concealed.setdefault(name, {}).update(own)
-                for attribute in own:
-                    node.RemoveAttribute(attribute)
+        """Take from the nodes what tells the pipeline: a blind reader may look at any node, so masks, trust and the
+        scan itself are no exception."""
+        own = set(self.ids.values())
+        for node in [self._scene.GetNthNode(n) for n in range(self._scene.GetNumberOfNodes())]:
+            kept = (KIND,) if node.GetID() in own else ()
+            telling = {
+                name: node.GetAttribute(name)
+                for name in node.GetAttributeNames()
+                if name not in kept and (name in _TELLING or (node.GetID() in own and name.startswith("ChiSep.")))
+            }
+            if telling:
+                self.concealed.setdefault(node.GetID(), {}).update(telling)
+                for name in telling:
+                    node.RemoveAttribute(name)
 
     def reveal(self) -> None:
-        """Give the nodes back what was concealed."""
-        for name, attributes in self.concealed.items():
-            node = self._scene.GetNodeByID(self.ids[name])
-            for attribute, value in attributes.items() if node is not None else ():
-                node.SetAttribute(attribute, value)
+        """Give the nodes back what was concealed; what was written meanwhile stays."""
+        for node_id, attributes in self.concealed.items():
+            node = self._scene.GetNodeByID(node_id)
+            for name, value in attributes.items() if node is not None else ():
+                if node.GetAttribute(name) is None:
+                    node.SetAttribute(name, value)
         self.concealed = {}

@@ -10,7 +10,7 @@ from ..errors import InputError
 from ..provenance import utc_now
 
 PASS, REMARK, FAIL = "pass", "remark", "fail"
-_ATTRIBUTE = "ChiSep.qc"
+ATTRIBUTE = "ChiSep.qc"
 
 
 @dataclass(frozen=True)
@@ -45,16 +45,16 @@ def record_verdict(nodes: Iterable, verdict: Verdict) -> None:
     """Store a verdict with map nodes; ASCII, as the scene file keeps it."""
     text = json.dumps(asdict(verdict), ensure_ascii=True)
     for node in nodes:
-        node.SetAttribute(_ATTRIBUTE, text)
+        node.SetAttribute(ATTRIBUTE, text)
 
 
 def verdict_of(node) -> Verdict | None:
     """The verdict on a map, None where nobody has judged it."""
-    text = node.GetAttribute(_ATTRIBUTE) if node is not None else None
+    text = node.GetAttribute(ATTRIBUTE) if node is not None else None
     return Verdict(**json.loads(text)) if text else None
 
 
 def forget_verdict(nodes: Iterable) -> None:
     """New voxels have not been judged."""
     for node in nodes:
-        node.RemoveAttribute(_ATTRIBUTE)
+        node.RemoveAttribute(ATTRIBUTE)

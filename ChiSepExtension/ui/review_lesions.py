@@ -27,11 +27,21 @@ class LesionsPart:
         Called when the review has got its outlines.
     beforeChange
         Called before a button changes outlines, so that the Segment Editor's undo can come back to here.
+    isReading
+        Tells whether somebody reads: his lesions are not exchanged under him.
     """
 
-    def __init__(self, ui, logic, log: Callable[[str], None], imported: Callable, beforeChange: Callable) -> None:
+    def __init__(
+        self,
+        ui,
+        logic,
+        log: Callable[[str], None],
+        imported: Callable,
+        beforeChange: Callable,
+        isReading: Callable[[], bool],
+    ) -> None:
         self._ui, self._logic, self._log = ui, logic, log
-        self._imported, self._beforeChange = imported, beforeChange
+        self._imported, self._beforeChange, self._isReading = imported, beforeChange, isReading
         self._shownNodeId = ""
         connected = [ui.lesionsButton.connect("contentsCollapsed(bool)", lambda _collapsed: self.refresh())]
         for button, action in (
@@ -53,6 +63,9 @@ class LesionsPart:
         source = ui.lesionsSelector.currentNode() or ui.lesionFilePath.currentPath.strip()
         if not source:
             self.tell(_("Choose a segmentation, a label map or a file."))
+            return
+        if self._isReading():
+            self.tell(_("End the reading before lesions are imported anew."))
             return
         case, resample = ui.caseEdit.text.strip() or "C001", bool(ui.resampleCheckBox.checked)
         deidentified = bool(ui.deidentifyCheckBox.checked)

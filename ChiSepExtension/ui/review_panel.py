@@ -55,7 +55,14 @@ class ReviewPanel:
             self.ui[name] = slicer.util.childWidgetVariables(section)
         self.ui["ReviewRead"].readNoticeLabel.text = RESEARCH_USE
         self.read = ReadPart(self.ui["ReviewRead"], logic, log, self.refresh, surroundings)
-        self.lesions = LesionsPart(self.ui["ReviewLesions"], logic, log, self._imported, self.read.editor.saveState)
+        self.lesions = LesionsPart(
+            self.ui["ReviewLesions"],
+            logic,
+            log,
+            self._imported,
+            self.read.editor.saveState,
+            lambda: self.read.isReading,
+        )
         self.agree = AgreePart(self.ui["ReviewAgree"], logic, log, self.jumpTo)
         self.export = ExportPart(self.ui["ReviewExport"], logic, log, self.read.refresh)
 

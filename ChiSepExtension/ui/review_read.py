@@ -159,6 +159,7 @@ class ReadPart:
         self._isEntered = True
         if self.isReading and not self.isEditing:
             self.keys.install()
+        self.recenter()  # leaving took the colour off the lesion, and other modules move the views
         self.refresh()
 
     def exit(self) -> None:
@@ -181,6 +182,7 @@ class ReadPart:
         self._syncTimer.stop()
         self.editor.release()
         self._review = None
+        self._surroundings.end(isSceneOpen=False)
         self.refresh()
 
     def _leave(self) -> None:
@@ -328,16 +330,19 @@ class ReadPart:
         self.keys.setEnabled(not editing)
         self._surroundings.setEditing(editing)
         if editing:
-            review = self._review
-            segment = segment_ids(review.node).get(review.current.uid, "")
-            source = next(iter([*review.maps.anatomy_ids, *review.maps.ids]))
-            self.editor.enter(review.node, review.maps.node(source), segment)
+            self._do(self._openEditor)
         else:
             self.editor.leave()
             self.sync()
         self.refresh()
         if not editing:
             self._ui.orderTable.setFocus()
+
+    def _openEditor(self) -> None:
+        review = self._review
+        segment = segment_ids(review.node).get(review.current.uid, "")
+        source = next(iter([*review.maps.anatomy_ids, *review.maps.ids]))
+        self.editor.enter(review.node, review.maps.node(source), segment)
 
     def sync(self) -> None:
         """Follow what was painted."""
@@ -351,8 +356,11 @@ class ReadPart:
         if not self.isReading:
             self._view.showStart(find(slicer.mrmlScene) is not None)
             return
-        self._view.show(self._review, self.card, editing=self.isEditing)
-        self.order.update(self._review)
+        try:
+            self._view.show(self._review, self.card, editing=self.isEditing)
+            self.order.update(self._review)
+        except ChiSepError as error:  # a map or the outlines were removed: the way out must stay open
+            self.tell(str(error))
 
     def tell(self, text: str) -> None:
         """A line below the card; never a dialog per lesion."""

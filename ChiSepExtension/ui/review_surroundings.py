@@ -8,12 +8,11 @@ from ..mrml.layout import READ
 from ..mrml.lesion_review import LesionReview
 from ..mrml.maps import BY_KEY, LESION
 from ..mrml.review_maps import KEY_OF_NAME
-from ..mrml.verdict import verdict_of
 
 #: Sections that tell the pipeline, the folder or the patient: away in blind reading.
 _TELLING = (
     "inputsButton", "gateButton", "methodButton", "qualityButton", "previewButton", "outputsButton", "advancedButton",
-    "weightsButton", "logButton",
+    "weightsButton", "logButton", "applyButton", "resetButton", "readoutLabel",
 )  # fmt: skip
 _ANATOMY = {"FLAIR": "flair", "T1": "t1", "T1w": "t1", "SWI": "swi", "T2starw": "swi"}
 
@@ -31,8 +30,8 @@ class NoSurroundings:
     def setEditing(self, editing: bool) -> None:
         """Outlines are edited, or read again."""
 
-    def end(self) -> None:
-        """The reading has ended."""
+    def end(self, isSceneOpen: bool = True) -> None:
+        """The reading has ended, or the scene that it was in is about to."""
 
 
 class Surroundings(NoSurroundings):
@@ -52,7 +51,7 @@ class Surroundings(NoSurroundings):
 
     def whyNot(self, review: LesionReview) -> str:
         """Maps of a run are judged before lesions on them are rated."""
-        if review.maps.provenance() and not any(verdict_of(node) for node in review.maps.nodes.values()):
+        if review.ratings is None and review.maps.provenance() and not review.maps.is_judged:
             return _("Judge the maps first: section Quality, pass, pass with remark, or fail.")
         return ""
 
@@ -61,30 +60,37 @@ class Surroundings(NoSurroundings):
         parameters = self._panel.parameters
         if parameters is None:
             return
-        if not self._before:
-            self._before = {name: getattr(parameters, name) for name in ("preset", "viewLayout")}
+        # What is shown must be what is rated, whatever the panel has chosen by now.
+        shown: dict[str, object] = {"preset": LESION}
         for name, node in review.maps.nodes.items():
             kind = BY_KEY.get(KEY_OF_NAME.get(name, name))
-            if kind is not None and getattr(parameters, kind.parameter) is None:
-                self._panel.choose(kind.parameter, node)
+            if kind is not None:
+                shown[kind.parameter] = node
         for name in review.maps.anatomy_ids:
-            if name in _ANATOMY and getattr(parameters, _ANATOMY[name]) is None:
-                self._panel.choose(_ANATOMY[name], review.maps.node(name))
-        self._panel.choose("preset", LESION)
+            if name in _ANATOMY:
+                shown[_ANATOMY[name]] = review.maps.node(name)
+        if not self._before:
+            self._before = {name: getattr(parameters, name) for name in (*shown, "viewLayout")}
+        for name, value in shown.items():
+            self._panel.choose(name, value)
         self._panel.display.setLayout(READ)
         self._show(not review.reading.is_blind)
+        if review.reading.is_blind:
+            self._ui.messageLabel.text = self._ui.stageLabel.text = ""
 
     def setEditing(self, editing: bool) -> None:
         """The Segment Editor owns all keys."""
         self._panel.keys.setEnabled(not editing)
 
-    def end(self) -> None:
-        """Window, layout and sections as they were."""
-        for name, value in self._before.items():
-            self._panel.choose(name, value)
-        self._before = {}
+    def end(self, isSceneOpen: bool = True) -> None:
+        """Maps, window, layout and sections as they were."""
+        before, self._before = self._before, {}
         self._panel.keys.setEnabled(True)
         self._show(True)
+        for name, value in before.items() if isSceneOpen else ():
+            isRemoved = hasattr(value, "GetScene") and value.GetScene() is None
+            self._panel.choose(name, None if isRemoved else value)
+        self._panel.update()
 
     def _show(self, visible: bool) -> None:
         for name in _TELLING:
