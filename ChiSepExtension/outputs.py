@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -57,9 +58,22 @@ def write_outputs(
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    # Where provenance.json is, the run is complete: that of an earlier run goes first.
-    for path in reversed(planned_files(folder, prefix)):
-        path.unlink(missing_ok=True)
+    # Everything is written beside the files of an earlier run before the first of them is touched: a full disk costs
+    # nothing that was there.
+    with tempfile.TemporaryDirectory(prefix=".partial-", dir=folder) as partial:
+        names = [path.name for path in _write_all(Path(partial), series, result, prefix, scene)]
+        # Where provenance.json is, the run is complete: the old one goes first, the new one comes last.
+        (folder / f"{prefix}{PROVENANCE}").unlink(missing_ok=True)
+        for name in names:
+            (Path(partial) / name).replace(folder / name)
+    for path in planned_files(folder, prefix):
+        if path.name not in names:
+            path.unlink(missing_ok=True)
+    return [folder / name for name in names]
+
+
+def _write_all(folder: Path, series: GradientEchoSeries, result: Result, prefix: str, scene: bool) -> list[Path]:
+    """Write every file into a folder that holds none of them; the provenance last."""
     written: list[Path] = []
     arrays = result.maps()
     for kind in MAP_KINDS:

@@ -137,7 +137,7 @@ def _run(parsed: argparse.Namespace, cancel: CancelToken) -> int:
     from .pipeline import run
 
     options = _options(parsed)
-    override = None if parsed.override is None else Override.now(parsed.override, parsed.user or getpass.getuser())
+    override = None if parsed.override is None else Override.now(parsed.override, parsed.user or _account())
     refuse_unwritable(parsed.output)
     if not parsed.overwrite:
         refuse_to_overwrite(parsed.output, parsed.prefix)
@@ -165,6 +165,13 @@ def _run(parsed: argparse.Namespace, cancel: CancelToken) -> int:
         show(f"Warning: {warning}")
     show(f"{len(written)} files in {parsed.output}")
     return 0
+
+
+def _account() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError) as error:  # containers run as users without a name
+        raise InputError("The account has no name.", "Say who overrides (--user NAME).") from error
 
 
 def _check(parsed: argparse.Namespace, cancel: CancelToken) -> int:

@@ -135,7 +135,7 @@ def check_header(
         _voxel(header.spacing_mm),
         _echoes(header.echo_times_s),
         _echo_spacing(header.echo_times_s),
-        _echo_range(header.echo_times_s),
+        _echo_range(header.echo_times_s, header.field_strength_t),
         _phase(header, evidence, tuple(repairs)),
         _b0(header.b0_angle_deg),
         _r2prime(options, measured_r2prime, is_echo_train),
@@ -210,14 +210,17 @@ def _echo_spacing(times: tuple[float, ...]) -> GateRow:
     return GateRow(key, title, AMBER, value, "The spacing is unequal: R2* is fitted without the closed form (ARLO).")
 
 
-def _echo_range(times: tuple[float, ...]) -> GateRow:
+def _echo_range(times: tuple[float, ...], field_strength_t: float | None) -> GateRow:
     key, title = "echo-range", "First and last echo time"
     if not times:
         return GateRow(key, title, RED, "no echo times", "Without echo times there is no field.", "give-echo-times")
     first, last = 1e3 * times[0], 1e3 * times[-1]
     value = f"{first:.4g} to {last:.4g} ms"
-    if last < 20 - _ROUNDING:
-        return GateRow(key, title, RED, value, "A last echo before 20 ms is too early for R2* of tissue at 3 T.")
+    # R2* of tissue grows with the field: at 7 T the decay of 20 ms at 3 T is over after 9.
+    earliest = 20 * 3 / max(field_strength_t or 3.0, 3.0)
+    if last < earliest - _ROUNDING:
+        reason = f"A last echo before {earliest:.3g} ms is too early for R2* of tissue at this field strength."
+        return GateRow(key, title, RED, value, reason)
     if last > 45 + _ROUNDING:
         return GateRow(key, title, RED, value, "A last echo after 45 ms is noise in iron-rich tissue.")
     if first > 7 + _ROUNDING:

@@ -154,17 +154,32 @@ def test_an_output_that_is_a_file_is_refused_before_any_work(scan, tmp_path, cap
     assert "not a folder" in capsys.readouterr().err
 
 
-def test_an_interrupted_overwrite_is_not_called_complete(scan, tmp_path, monkeypatch):
+def test_an_overwrite_that_fails_costs_nothing_of_the_earlier_run(scan, tmp_path, monkeypatch):
     from ChiSepExtension import outputs
 
     assert run(scan, tmp_path) == 0
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    write, count = outputs.write_volume, iter(range(9))
 
-    def full_disk(*_):
-        raise OSError("No space left on device")
+    def disk_that_fills(*arguments):
+        if next(count) == 3:
+            raise OSError("No space left on device")
+        return write(*arguments)
 
-    monkeypatch.setattr(outputs, "write_volume", full_disk)
+    monkeypatch.setattr(outputs, "write_volume", disk_that_fills)
     assert run(scan, tmp_path, "--overwrite") == 2
-    assert not (tmp_path / "provenance.json").exists()
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_an_account_without_a_name_is_asked_for_one(scan, tmp_path, monkeypatch, capsys):
+    from ChiSepExtension import run_command
+
+    def nameless():
+        raise KeyError("getpwuid(): uid not found: 54321")
+
+    monkeypatch.setattr(run_command.getpass, "getuser", nameless)
+    assert main(["run", str(scan), "--output", str(tmp_path / "maps"), "--override", "a ball of the tests"]) == 2
+    assert "--user" in capsys.readouterr().err
 
 
 def test_a_scene_that_cannot_be_written_costs_no_map(scan, tmp_path, monkeypatch):

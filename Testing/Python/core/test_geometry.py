@@ -82,3 +82,9 @@ def test_left_and_right_are_told_apart():
     mirrored = Grid((4, 5, 6), np.diag([-1.0, 1.0, 1.0, 1.0]) @ grid.ijk_to_ras)
     assert grid.orientation == "RAS" and mirrored.orientation == "LAS"
     assert not grid.matches(mirrored)
+
+
+def test_rounding_of_a_file_does_not_change_the_voxel_size():
+    """What is stored as float32 or turned through a matrix comes back with 1e-7 mm of error or less."""
+    sizes = {Grid.from_spacing((4, 4, 4), (1 + e, 3 - e, 2 + e)).spacing_mm for e in (0, 3e-12, -2e-11, 1e-7)}
+    assert sizes == {(1.0, 3.0, 2.0)}
