@@ -71,7 +71,8 @@ class DICOMMultiEchoPluginClass(DICOMPlugin):
         if not offer.leads and package.is_loaded(slicer.mrmlScene, offer.scan):
             return True
         try:
-            parts = package.load_scan(slicer.mrmlScene, offer.scan)
+            name = "" if loadable.name == offer.name else loadable.name
+            parts = package.load_scan(slicer.mrmlScene, offer.scan, name=name)
         except package.ChiSepError as error:
             logging.error("“%s” was not loaded: %s", loadable.name, error)
             return False
@@ -94,14 +95,16 @@ class DICOMMultiEchoPluginClass(DICOMPlugin):
         loadable.confidence = offer.confidence
         loadable.selected = offer.confidence > 0.5
         # Kept here, not on the loadable: Slicer may hand back a copy with nothing but its own fields.
-        self._offers[loadable.name, tuple(loadable.files)] = offer
+        self._offers.setdefault(tuple(loadable.files), {})[offer.name] = offer
         return loadable
 
     def _offer(self, loadable):
-        key = (loadable.name, tuple(loadable.files))
-        if key not in self._offers:
+        """The offer behind a row. Its name can be edited in the browser: it only decides where files make two scans."""
+        files = tuple(loadable.files)
+        if files not in self._offers:
             self.examineForImport([loadable.files])
-        return self._offers.get(key)
+        offers = self._offers.get(files, {})
+        return offers.get(loadable.name) or next(iter(offers.values()), None)
 
     @staticmethod
     def _show(parts):

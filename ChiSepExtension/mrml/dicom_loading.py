@@ -80,11 +80,12 @@ def find_offers(file_lists: Iterable[Sequence[str]]) -> list[Offer]:
     return [offer for scan in scans for offer in _offers(scan)]
 
 
-def load_scan(scene, scan: FoundScan) -> list[LoadedPart]:
+def load_scan(scene, scan: FoundScan, *, name: str = "") -> list[LoadedPart]:
     """Load a scan: one sequence node per part, with echo times; a part with one volume becomes a volume node.
 
     Of a multi-echo GRE, phase is in radians, paramagnetic-positive, and the magnitude names it as its partner, so that
     a run can start at once. Parts of other scans, and phase whose scaling is not known, keep the scanner's numbers.
+    Nodes are called ``name``, or as the series where it is empty, and the part.
 
     Raises
     ------
@@ -93,13 +94,13 @@ def load_scan(scene, scan: FoundScan) -> list[LoadedPart]:
     """
     if scan.kind == GRADIENT_ECHO and not _unmet(scan):
         try:
-            return _load_gradient_echo(scene, scan)
+            return _load_gradient_echo(scene, scan, name=name)
         except InputError as error:
             if PHASE not in scan.parts:
                 raise
             logger.warning("Phase is loaded with the numbers of the scanner: %s", error)
     arrays, grid, _ = scan.read_parts()
-    parts = {role: _load_part(scene, scan, role, echoes, grid) for role, echoes in arrays.items()}
+    parts = {role: _load_part(scene, scan, role, echoes, grid, name) for role, echoes in arrays.items()}
     if {MAGNITUDE, PHASE} <= set(parts):
         parts[MAGNITUDE].node.SetNodeReferenceID(PARTNER_PHASE, parts[PHASE].node.GetID())
     return list(parts.values())
@@ -184,7 +185,11 @@ def _tooltip(scan: FoundScan) -> str:
 
 
 def _load_gradient_echo(
-    scene, scan: FoundScan, echo_times_s: Sequence[float] | None = None, field_strength_t: float | None = None
+    scene,
+    scan: FoundScan,
+    echo_times_s: Sequence[float] | None = None,
+    field_strength_t: float | None = None,
+    name: str = "",
 ) -> list[LoadedPart]:
     known = scan.field_strength_t is not None and not any(p.code == "field-strength" for p in scan.problems)
     series = scan.read(
@@ -198,7 +203,7 @@ def _load_gradient_echo(
     for role, quantity, unit in ((MAGNITUDE, SIGNAL, NO_UNITS), (PHASE, None, RADIANS)):
         node = echo_sequence(
             scene,
-            f"{scan_name(scan)} {role}",
+            f"{name or scan_name(scan)} {role}",
             getattr(series, role),
             series.grid,
             series.echo_times_s,
@@ -213,8 +218,8 @@ def _load_gradient_echo(
     return parts
 
 
-def _load_part(scene, scan: FoundScan, role: str, echoes: np.ndarray, grid: Grid) -> LoadedPart:
-    name = f"{scan_name(scan)} {role}"
+def _load_part(scene, scan: FoundScan, role: str, echoes: np.ndarray, grid: Grid, name: str = "") -> LoadedPart:
+    name = f"{name or scan_name(scan)} {role}"
     if len(echoes) == 1:
         node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", scene.GenerateUniqueName(name))
         set_array(node, echoes[0], grid)

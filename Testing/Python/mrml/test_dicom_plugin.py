@@ -269,6 +269,28 @@ def test_loadable_that_only_has_the_fields_of_slicer_is_loaded(tmp_path, plugin_
     assert plugin.load(loadable)
 
 
+@pytest.mark.parametrize("is_examined", [True, False])
+def test_renamed_row_is_loaded_under_its_new_name(tmp_path, plugin_module, is_examined):
+    """The browser takes a row's name from its cell, which can be edited, before it hands the row back."""
+    write_dicom(tmp_path, scan(), style="siemens")
+    examined = plugin_module.DICOMMultiEchoPluginClass()
+    plugin = examined if is_examined else plugin_module.DICOMMultiEchoPluginClass()
+    loadable = DICOMLoadable(examined.examineForImport(import_folder(tmp_path))[0])
+    loadable.name = "head before surgery"
+    assert plugin.load(loadable)
+    assert sorted(n.GetName() for n in sequences().values()) == [
+        "head before surgery magnitude",
+        "head before surgery phase",
+    ]
+
+
+def test_row_that_was_not_renamed_gives_nodes_the_name_of_the_series(tmp_path, browse):
+    write_dicom(tmp_path, scan(), style="siemens")
+    checked, _, _ = browse(tmp_path)
+    name = sequences()["magnitude"].GetName().removesuffix(" magnitude")
+    assert checked[0].name.startswith(f"{name}: Multi-echo")
+
+
 def test_plugin_module_is_hidden_and_waits_with_the_package(plugin_module):
     assert slicer.modules.dicommultiechoplugin.hidden
     assert slicer.modules.dicomPlugins["DICOMMultiEchoPlugin"] is plugin_module.DICOMMultiEchoPluginClass
