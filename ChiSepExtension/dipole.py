@@ -1,9 +1,11 @@
-"""The dipole model that ties susceptibility to field: every room that needs the kernel takes it from here."""
+"""The dipole model that ties susceptibility to field: every room that needs the kernel takes it from here.
+
+scipy is imported where it transforms: rooms that take a constant from here must not load it at Slicer's start.
+"""
 
 from __future__ import annotations
 
 import numpy as np
-from scipy import fft
 
 from .geometry import Grid
 
@@ -26,8 +28,8 @@ def dipole_kernel(shape: tuple[int, int, int], grid: Grid, dtype: type = np.floa
     -------
     (z, y, x//2 + 1) array of ``dtype``.
     """
-    frequencies = [fft.fftfreq(n, d) for n, d in zip(shape[:2], grid.spacing_mm)]
-    frequencies.append(fft.rfftfreq(shape[2], grid.spacing_mm[2]))
+    frequencies = [np.fft.fftfreq(n, d) for n, d in zip(shape[:2], grid.spacing_mm)]
+    frequencies.append(np.fft.rfftfreq(shape[2], grid.spacing_mm[2]))
     kz, ky, kx = np.meshgrid(*frequencies, indexing="ij", sparse=True)
     bz, by, bx = grid.b0_direction
     squared = kz**2 + ky**2 + kx**2
@@ -44,6 +46,8 @@ def dipole_kernel(shape: tuple[int, int, int], grid: Grid, dtype: type = np.floa
 
 def padded_shape(shape: tuple[int, int, int], padding: tuple[int, int, int]) -> tuple[int, int, int]:
     """Shape grown by at least ``padding`` voxels per axis, to sizes whose FFT is fast."""
+    from scipy import fft
+
     return tuple(fft.next_fast_len(int(n + p), real=True) for n, p in zip(shape, padding))
 
 
@@ -64,6 +68,8 @@ def dipole_field(chi_ppm: np.ndarray, grid: Grid, padding: tuple[int, int, int] 
     -------
     (z, y, x) float32 field in ppm, positive at the poles of a paramagnetic sphere.
     """
+    from scipy import fft
+
     size = padded_shape(chi_ppm.shape, chi_ppm.shape if padding is None else padding)
     spectrum = fft.rfftn(chi_ppm.astype(np.float32, copy=False), size, workers=-1)
     spectrum *= dipole_kernel(size, grid)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import vtk
@@ -18,12 +18,14 @@ from ..lesions.deidentify import Identity
 from ..lesions.exports import BidsCase, Export, export_review
 from ..lesions.measure_tables import measure_rows
 from ..lesions.rating_tables import RatingTable
-from ..lesions.strip import Strip, lesion_strip, lesion_thumbnail
 from ..lesions.tables import format_value, write_json
 from ..notice import RESEARCH_USE
 from .lesion_jump import field_of_view_mm
 from .lesion_review import LesionReview
 from .volumes import array_of, grid_of
+
+if TYPE_CHECKING:
+    from ..lesions.strip import Strip
 
 
 @dataclass(frozen=True)
@@ -216,6 +218,8 @@ def picture_folder(review: LesionReview) -> Path:
 
 def strip_of(review: LesionReview, uid: str, *, label: str = "", tile: int = 220) -> Strip:
     """Picture strip of a lesion: anatomical volumes on the maps' grid first, then the maps."""
+    from ..lesions.strip import lesion_strip  # with Pillow, without which the module must load
+
     arrays: dict[str, np.ndarray] = {}
     for name in review.maps.anatomy_ids:
         node = review.maps.node(name)
@@ -230,6 +234,8 @@ def strip_of(review: LesionReview, uid: str, *, label: str = "", tile: int = 220
 
 def write_thumbnail(review: LesionReview, uid: str, path: str | Path, *, tile: int = 96) -> Path:
     """Write a small picture of both sources around a lesion, without outline, for the reading screen."""
+    from ..lesions.strip import lesion_thumbnail
+
     arrays = {name: array for name, array in review.maps.arrays().items() if name in ("chi_para", "chi_dia")}
     arrays = arrays or dict(list(review.maps.arrays().items())[:1])
     lesion = review.lesions[uid]

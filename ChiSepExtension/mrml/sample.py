@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ..phantom import make_head, simulate_gradient_echo, simulate_r2_map
 from ..progress import Progress, part, silent
 from .echoes import PARTNER_PHASE, PARTNER_R2, echo_sequence
 from .loading import LoadedEchoes
@@ -19,6 +18,9 @@ def add_simulated_head(scene, *, spacing_mm: float = 2.0, seed: int = 1, progres
 
     At 2 mm it takes about 3 s on one core; at 4 mm, enough for a test, 1 s.
     """
+    # Not with the module: this takes scipy along, which makes the application's start longer.
+    from ..phantom import make_head, simulate_gradient_echo, simulate_r2_map
+
     head = make_head(spacing_mm=spacing_mm, seed=seed, lesions=12, progress=part(progress, 0.0, 0.6))
     series = simulate_gradient_echo(head, seed=seed, progress=part(progress, 0.6, 1.0)).series
     source = {**series.provenance, "simulated": {"spacing_mm": spacing_mm, "seed": seed}}

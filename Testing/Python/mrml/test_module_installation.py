@@ -27,11 +27,11 @@ sys.stdout.write("FOUND " + ChiSepExtension.__file__ + "\\n")
 """
 
 
-def load_module(module_file: Path, folder: Path, *search: Path) -> subprocess.CompletedProcess:
+def load_module(module_file: Path, folder: Path, *search: Path, code: str = LOAD) -> subprocess.CompletedProcess:
     """Load a module file as Slicer does, which puts its folder on the path, and say where its package came from."""
     paths = [REPOSITORY / "Testing/host", *search, sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, paths)), "PYTHONUTF8": "1"}
-    command = [sys.executable, "-S", "-c", LOAD, str(module_file)]
+    command = [sys.executable, "-S", "-c", code, str(module_file)]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
 
 
@@ -56,6 +56,14 @@ def empty(tmp_path) -> Path:
 def test_module_path_of_a_checkout(empty):
     """Developers add `<repository>/ChiSepModule` in Slicer's settings; the package lies one folder up."""
     result = load_module(REPOSITORY / "ChiSepModule/ChiSepModule.py", empty)
+    assert package_file(result) == REPOSITORY / "ChiSepExtension/__init__.py"
+
+
+@pytest.mark.parametrize("library", ["PIL", "scipy", "torch", "SimpleITK", "pydicom"])
+def test_module_loads_without_the_libraries_of_single_functions(empty, library):
+    """Slicer loads the module at its start: what only a run or a picture needs must neither delay nor prevent that."""
+    code = LOAD.replace("chisep_testhost.load", f"sys.modules[{library!r}] = None\nchisep_testhost.load")
+    result = load_module(REPOSITORY / "ChiSepModule/ChiSepModule.py", empty, code=code)
     assert package_file(result) == REPOSITORY / "ChiSepExtension/__init__.py"
 
 
