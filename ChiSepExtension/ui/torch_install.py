@@ -27,9 +27,7 @@ def missingForNetworks() -> str:
         return _("PyTorch is not installed; a run with networks offers to install it.")
     return _(
         "PyTorch is not installed. Install the PyTorch extension (Extensions Manager), restart Slicer, and come back. "
-        "Without network: on a computer that has one, `pip download torch safetensors` for this system and Python; "
-        "then here, in the Python console: "
-        "slicer.util.pip_install('--no-index --find-links FOLDER torch safetensors'). "
+        "Without network: the README of this extension says how to bring PyTorch from another computer. "
         "The other methods need no PyTorch."
     )
 

@@ -9,7 +9,7 @@ import ctk
 import slicer
 from slicer.i18n import tr as _
 
-from ..errors import ChiSepError
+from ..errors import ChiSepError, without_command_line
 from ..networks import weight_store
 from .child_query import ChildQuery
 from .choice_box import ChoiceBox
@@ -96,7 +96,7 @@ class WeightsPanel:
 
         found = weights_in_use(self._value)
         if found.problem:
-            self._ui.weightsMessage.text = found.problem
+            self._ui.weightsMessage.text = without_command_line(found.problem)
             return
         self._ask("weights-verify", [str(found.folder)], _("Verifying…"), self._verified)
 
@@ -146,7 +146,7 @@ class WeightsPanel:
             for entry in weight_store.list_weights():
                 titles[entry.name] = _("{name} (imported {date})").format(name=entry.name, date=entry.installed[:10])
         except ChiSepError as error:
-            self._ui.weightsMessage.text = str(error)
+            self._ui.weightsMessage.text = without_command_line(str(error))
         titles[_OWN] = _("A folder of your own")
         return titles
 
@@ -184,8 +184,9 @@ class WeightsPanel:
 
     def _failed(self, error: ChiSepError) -> None:
         self._query = None
-        self._ui.weightsMessage.text = str(error)
-        self._run.log(str(error))
+        text = without_command_line(str(error))
+        self._ui.weightsMessage.text = text
+        self._run.log(text)
         self._updateButtons()
 
     def _updateButtons(self) -> None:

@@ -119,6 +119,21 @@ def test_networks_are_grey_without_weights(widget, tmp_path, monkeypatch):
     assert is_enabled(widget.ui.methodComboBox, "Closed form")
 
 
+def test_missing_weights_are_told_without_the_command_line(widget, tmp_path, monkeypatch):
+    monkeypatch.setattr(weight_store, "SHIPPED", tmp_path / "nothing")
+    choose_scan(widget)
+    widget.panel.weightsChanged()
+    widget.ui.weightsVerifyButton.click()
+    assert widget.ui.weightsMessage.text == "No weights are installed. Import them once."
+
+
+def test_missing_torch_is_told_without_flags_of_a_program(monkeypatch):
+    monkeypatch.setattr(torch_install, "hasPackage", lambda name: False)
+    told = torch_install.missingForNetworks()
+    assert "PyTorch extension" in told and "README" in told
+    assert "--" not in told and "pip" not in told
+
+
 def test_weights_that_lack_a_network_are_told(widget, tmp_path):
     folder = bundle(tmp_path / "mine", roles=("qsm", "separation"), quantity="r2prime")
     choose_scan(widget)
@@ -211,7 +226,7 @@ def test_missing_torch_is_told_and_nothing_hangs(widget, tmp_path, monkeypatch):
     widget.ui.applyButton.click()
     wait_until(lambda: not widget.panel.run.isRunning)
     assert "Extensions Manager" in widget.ui.messageLabel.text
-    assert "pip download torch" in widget.ui.messageLabel.text
+    assert "Without network: the README" in widget.ui.messageLabel.text
 
 
 def test_torch_is_installed_only_with_consent(monkeypatch):
