@@ -61,14 +61,23 @@ class ReadKeys:
         self._isInstalled = self._isEnabled = True
 
     def setEnabled(self, enabled: bool) -> None:
-        """Off while the Segment Editor owns the keys: two shortcuts on one key silence each other."""
+        """Off while the Segment Editor owns the keys: two shortcuts on one key silence each other.
+
+        The filter goes, too: every paint and mouse event of the application would enter Python while somebody draws.
+        """
+        if self._isInstalled and enabled != self._isEnabled:
+            if enabled:
+                slicer.app.installEventFilter(self._filter)
+            else:
+                slicer.app.removeEventFilter(self._filter)
         self._isEnabled = enabled
         self._letters.setEnabled(enabled)
         self._filter.setListening(enabled)
 
     def remove(self) -> None:
         if self._isInstalled:
-            slicer.app.removeEventFilter(self._filter)
+            if self._isEnabled:
+                slicer.app.removeEventFilter(self._filter)
             self._letters.remove()
         self._filter.setListening(False)
         self._filter.setListening(True)

@@ -11,7 +11,7 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
 
 from ChiSepExtension.ui.key_positions import digitOf
-from ChiSepExtension.ui.review_keys import ReadKeys
+from ChiSepExtension.ui.review_keys import ReadKeys, _Filter
 from Testing.Python.widget.reading_case import Screen
 
 #: Qt key and modifiers that letters of Read mode are pressed with.
@@ -113,6 +113,32 @@ def test_a05_each_digit_rates_exactly_once_in_every_layout(screen, layout):
     keys.remove()
     QApplication.sendEvent(screen.window, key_event(QEvent.KeyPress, "1", False, 1))
     assert fired == expected
+
+
+def test_no_event_enters_python_while_outlines_are_edited(screen, monkeypatch):
+    """An event filter of the application sees every paint and mouse event: a brush stroke would stutter."""
+    seen = []
+    seen_by = _Filter.eventFilter
+    monkeypatch.setattr(_Filter, "eventFilter", lambda *a: seen.append(a[2].type()) or seen_by(*a))
+    keys = ReadKeys({}, lambda *_: False, lambda _hidden: None)
+
+    def sees_events() -> bool:
+        seen.clear()
+        QApplication.sendEvent(screen.window, QEvent(QEvent.User))
+        return bool(seen)
+
+    keys.install()
+    assert sees_events()
+    keys.setEnabled(False)  # Edit mode
+    assert not sees_events()
+    keys.setEnabled(True)
+    assert sees_events()
+    keys.setEnabled(False)
+    keys.remove()
+    keys.install()
+    assert sees_events()
+    keys.remove()
+    assert not sees_events()
 
 
 def test_a05_no_key_is_left_after_the_module_was_left(reading):
