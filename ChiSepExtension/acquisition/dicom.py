@@ -20,6 +20,7 @@ from .dicom_classify import classify, fold_repetitions
 from .dicom_headers import Foreign, ImageHeader, read_headers
 from .dicom_image_type import MAGNITUDE, PHASE
 from .dicom_pixels import in_threads
+from .dicom_runs import TIMES_MISSING
 from .dicom_scan import FIELD_MAP, GRADIENT_ECHO, OTHER, SPIN_ECHO, FoundScan
 from .dicom_sort import sort_images
 from .dicom_table import table
@@ -116,7 +117,7 @@ class Acquisitions:
             right = [scan for scan in self.scans if scan.kind == FIELD_MAP]
         if len(right) == 1:
             return right[0]
-        raise InputError(f"There is no {kind} scan that can be used.\n{self}", _remedy(self))
+        raise InputError(f"There is no {kind} scan that can be used.\n{self}", _remedy(self, right))
 
     def _together(self, numbers: set[int], kind: str) -> FoundScan:
         """The images of several series as one scan."""
@@ -222,7 +223,8 @@ def _apart_in_time(scans: Sequence[FoundScan]) -> list[str]:
     for magnitude in (scan for scan in alone if scan.parts == (MAGNITUDE,)):
         for phase in (scan for scan in alone if scan.parts == (PHASE,)):
             same = magnitude.study_uid == phase.study_uid and magnitude.grid.matches(phase.grid)
-            if same and len(magnitude.echo_times_s) == len(phase.echo_times_s) > 1:
+            timed = all(v.acquisition_time_s is not None for v in (*magnitude.volumes, *phase.volumes))
+            if same and timed and len(magnitude.echo_times_s) == len(phase.echo_times_s) > 1:
                 first, second = magnitude.series_numbers, phase.series_numbers
                 numbers = ",".join(map(str, [*first, *second]))
                 remarks.append(
@@ -240,7 +242,10 @@ def _is_named(scan: FoundScan, name: str) -> bool:
     return name in scan.series_uids or bool(name) and name.lower() in scan.description.lower()
 
 
-def _remedy(found: Acquisitions) -> str:
+def _remedy(found: Acquisitions, right: Sequence[FoundScan]) -> str:
+    ambiguous = [problem.remedy for scan in right for problem in scan.problems if problem.code == TIMES_MISSING]
+    if ambiguous:
+        return ambiguous[0]
     if not found.scans:
         return "Point to the folder with the scanner's DICOM files; archives (.zip, .tar) have to be unpacked first."
     return "Export magnitude and phase of every echo of a multi-echo GRE from the scanner or the archive."

@@ -160,7 +160,7 @@ def _strength_problems(scan: FoundScan, rows: list[dict]) -> list[ScanProblem]:
 
 
 def _remarks(scan: FoundScan, draft: Draft) -> list[str]:
-    remarks = []
+    remarks = list(draft.remarks)
     names = " ".join({image.series_description + " " + image.protocol for image in scan.images}).upper()
     if scan.kind == GRADIENT_ECHO and any(word in names for word in _FILTERED):
         remarks.append("The series is named as susceptibility-weighted: its phase must not be high-pass filtered.")

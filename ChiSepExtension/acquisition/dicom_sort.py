@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from .dicom_headers import ImageHeader
 from .dicom_image_type import DISTORTION_CORRECTED
+from .dicom_runs import doubts_without_times, run_that_it_follows, same_kind
 from .dicom_stack import Problem, Volume, build_volume, clusters, same_echo, same_plane, split_repeats
 
 #: Volumes of one scan begin within this time: echoes of a multi-slice scan differ by a repetition time, repeated scans
@@ -23,6 +24,7 @@ class Draft:
     left: list[Volume] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     computed: str | None = None
+    remarks: list[str] = field(default_factory=list)
 
 
 def sort_images(images: Sequence[ImageHeader], *, by_time: bool = True) -> tuple[list[Draft], list[str]]:
@@ -54,33 +56,36 @@ def _scans(images: list[ImageHeader], by_time: bool) -> list[Draft]:
     drafts: list[Draft] = []
     for space in clusters([v for v, _ in volumes], lambda a, b: _same_space(a.first, b.first)):
         alike = [volumes[n] for n in space]
-        for run in _runs(alike) if by_time else [alike]:
-            drafts += _choose(run)
+        runs = _runs(alike) if by_time else [alike]
+        for n, run in enumerate(runs):
+            problem, remark = doubts_without_times([[v for v, _ in one] for one in runs], n)
+            for draft in _choose(run):
+                draft.problems += [problem] if by_time and problem else []
+                draft.remarks += [remark] if by_time and remark else []
+                drafts.append(draft)
     return drafts
 
 
 def _runs(volumes: list[tuple[Volume, Problem | None]]) -> list[list[tuple[Volume, Problem | None]]]:
-    """Volumes grouped by when they were acquired; without times, a second one of the same kind begins a new run."""
+    """Volumes grouped by when they were acquired; series without times join the run that their number follows."""
     runs: list[list[tuple[Volume, Problem | None]]] = []
-
-    def order(item):
-        volume = item[0]
-        time = volume.acquisition_time_s
-        return (time is None, time or 0.0, volume.first.series_number or 0, _kind(volume), volume.first.series_uid)
-
-    for item in sorted(volumes, key=order):
+    timed = [item for item in volumes if item[0].acquisition_time_s is not None]
+    for item in sorted(timed, key=lambda item: (item[0].acquisition_time_s, *_volume_order(item[0]))):
         time = item[0].acquisition_time_s
         for run in runs:
-            began = run[0][0].acquisition_time_s
-            if time is None or began is None:
-                if all(_kind(other) != _kind(item[0]) for other, _ in run):
-                    run.append(item)
-                    break
-            elif abs(time - began) <= SAME_SCAN_S:
+            if abs(time - run[0][0].acquisition_time_s) <= SAME_SCAN_S:
                 run.append(item)
                 break
         else:
             runs.append([item])
+    silent = sorted((i for i in volumes if i[0].acquisition_time_s is None), key=lambda i: _volume_order(i[0]))
+    for series in _by(silent, lambda item: (item[0].first.series_number, item[0].first.series_uid)):
+        own = [volume for volume, _ in series]
+        place = run_that_it_follows(own, [[volume for volume, _ in run] for run in runs])
+        if place is None:
+            runs.append(series)
+        else:
+            runs[place] += series
     return runs
 
 
@@ -109,7 +114,7 @@ def _choose(run: list[tuple[Volume, Problem | None]]) -> list[Draft]:
         chosen += variants[best]
         left += [volume for words, others in variants.items() if words != best for volume in others]
     unstated = any(problem.code == "echo-times" for problem in problems)
-    doubled = [group for group in clusters(chosen, _same_kind) if len(group) > 1]
+    doubled = [group for group in clusters(chosen, same_kind) if len(group) > 1]
     if not doubled or unstated:
         return [Draft(chosen, left, problems)]
     coils = {chosen[n].first.coil for group in doubled for n in group}
@@ -122,10 +127,10 @@ def _choose(run: list[tuple[Volume, Problem | None]]) -> list[Draft]:
         )
         return [Draft(chosen, left, problems)]
     repeats = _by(chosen, lambda v: (v.first.acquisition_number, v.first.temporal_position))
-    if len(repeats) > 1 and all(len(clusters(repeat, _same_kind)) == len(repeat) for repeat in repeats):
+    if len(repeats) > 1 and all(len(clusters(repeat, same_kind)) == len(repeat) for repeat in repeats):
         return [Draft(repeat, list(left), list(problems)) for repeat in repeats]
     series = _by(chosen, lambda v: v.first.series_uid)
-    if all(len(clusters(one, _same_kind)) == len(one) for one in series) and _each_complete(series):
+    if all(len(clusters(one, same_kind)) == len(one) for one in series) and _each_complete(series):
         return [Draft(one, list(left), list(problems)) for one in series]
     twice = chosen[doubled[0][0]]
     problems.append(
@@ -147,7 +152,7 @@ def _preference(words: tuple[str, ...], volumes: list[Volume], corrected: bool |
     distorted = bool(DISTORTION_CORRECTED & set(words))
     mismatch = distorted if corrected is None else distorted != corrected
     complete = [volume for volume in volumes if volume.grid is not None]
-    return ("DERIVED" in words, -len(clusters(complete, _same_kind)), mismatch, len(words), words)
+    return ("DERIVED" in words, -len(clusters(complete, same_kind)), mismatch, len(words), words)
 
 
 def _assume_magnitude(images: list[ImageHeader], remarks: list[str]) -> None:
@@ -190,13 +195,16 @@ def _same_space(a: ImageHeader, b: ImageHeader) -> bool:
     return len(frames) <= 1 and same_plane(a, b)
 
 
-def _same_kind(a: Volume, b: Volume) -> bool:
-    return a.part == b.part and same_echo(a.echo_time_s, b.echo_time_s)
-
-
-def _kind(volume: Volume) -> tuple:
-    time = volume.echo_time_s
-    return volume.part, volume.variant, -1 if time is None else round(time / 5e-5), volume.first.echo_number or 0
+def _volume_order(volume: Volume) -> tuple:
+    first = volume.first
+    return (
+        -1 if first.series_number is None else first.series_number,
+        first.series_uid,
+        volume.part,
+        volume.variant,
+        volume.echo_time_s or 0.0,
+        first.echo_number or 0,
+    )
 
 
 def _apart(images: list[ImageHeader]) -> bool:

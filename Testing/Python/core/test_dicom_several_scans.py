@@ -119,3 +119,89 @@ def test_uncombined_coil_images_are_recognised(tmp_path):
         edit(path, StudyInstanceUID="1.2.3", FrameOfReferenceUID="1.2.4", SeriesInstanceUID=f"1.2.5.{number}")
     with pytest.raises(InputError, match="3 receive coils are stored one by one"):
         read_dicom(tmp_path)
+
+
+# --- without acquisition times, as anonymised files are
+
+
+def without_times(folder, *lost):
+    """One study in one space whose headers state no time; the series with these numbers are lost."""
+    for path, header in headers(sorted(folder.iterdir())):
+        if header.SeriesNumber in lost:
+            path.unlink()
+        else:
+            times = dict.fromkeys(("AcquisitionTime", "AcquisitionDateTime", "ContentTime", "SeriesTime"))
+            edit(path, StudyInstanceUID="1.2.3", FrameOfReferenceUID="1.2.4", **times)
+
+
+def two_scans(folder, style):
+    truths = scan(seed=1), scan(seed=2)
+    write_dicom(folder, truths[0], style=style, name="a", first_series=5)
+    write_dicom(folder, truths[1], style=style, name="b", first_series=25)
+    return truths
+
+
+@pytest.mark.parametrize("style", ["siemens", "interoperability"])
+def test_without_times_one_scan_is_read_and_this_is_said(tmp_path, style):
+    truth = scan()
+    write_dicom(tmp_path, truth, style=style)
+    without_times(tmp_path)
+    read = read_dicom(tmp_path)
+    assert_same_scan(read, truth)
+    assert any("Acquisition times are missing: series 5, 6" in remark for remark in read.provenance["remarks"])
+
+
+@pytest.mark.parametrize("style", ["siemens", "interoperability"])
+def test_without_times_two_complete_scans_are_told_apart_by_their_numbers(tmp_path, style):
+    truths = two_scans(tmp_path, style)
+    without_times(tmp_path)
+    found = examine(tmp_path)
+    assert len(found.usable) == 2
+    assert_same_scan(found.gradient_echo(series=5), truths[0])
+    assert_same_scan(found.gradient_echo(series=26), truths[1])
+
+
+def test_without_times_phase_of_a_later_scan_does_not_replace_a_lost_one(tmp_path):
+    _, second = two_scans(tmp_path, "siemens")
+    without_times(tmp_path, 6)  # magnitude 5 alone, then magnitude 25 and phase 26
+    found = examine(tmp_path)
+    assert not found.usable
+    with pytest.raises(InputError, match=r"times are missing.* 5, 25, 26 .*--series 25,26"):
+        found.gradient_echo()
+    assert_same_scan(found.gradient_echo(series="25,26"), second)
+
+
+@pytest.mark.parametrize("lost", [(5,), (5, 6), (10,), (11, 12), (12,), (25,), (30,), (31, 32)])
+def test_without_times_an_echo_of_another_scan_does_not_replace_a_lost_one(tmp_path, lost):
+    truths = two_scans(tmp_path, "interoperability")  # series 5–12 and 25–32, one for each echo and part
+    without_times(tmp_path, *lost)
+    found = examine(tmp_path)
+    assert not found.usable
+    with pytest.raises(InputError, match="Choose the series that were acquired together"):
+        found.gradient_echo()
+    whole = 25 if lost[0] < 20 else 5
+    assert_same_scan(found.gradient_echo(series=",".join(map(str, range(whole, whole + 8)))), truths[whole == 25])
+
+
+def test_without_times_series_that_interleave_are_asked_for(tmp_path):
+    truths = two_scans(tmp_path, "siemens")
+    for path, header in headers(sorted(tmp_path.iterdir())):
+        edit(path, SeriesNumber={5: 5, 25: 6, 6: 7, 26: 8}[header.SeriesNumber])
+    without_times(tmp_path)
+    found = examine(tmp_path)
+    assert not found.usable
+    with pytest.raises(InputError, match="Choose the series that were acquired together"):
+        found.gradient_echo()
+    assert_same_scan(found.gradient_echo(series="5,7"), truths[0])
+    assert_same_scan(found.gradient_echo(series="6,8"), truths[1])
+
+
+def test_without_times_scans_of_another_repetition_time_stay_apart(tmp_path):
+    truth = scan()
+    write_dicom(tmp_path, truth, style="siemens", name="a", first_series=5)
+    write_dicom(tmp_path, scan(echo_times_s=(0.03, 0.04)), style="siemens", name="b", first_series=7)
+    for path, header in headers(sorted(tmp_path.iterdir())):
+        if header.SeriesNumber >= 7:
+            edit(path, RepetitionTime="99")
+    without_times(tmp_path)
+    assert_same_scan(examine(tmp_path).gradient_echo(series=5), truth)
