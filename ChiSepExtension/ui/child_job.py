@@ -217,5 +217,9 @@ class ChildJob:
             scene.RemoveObserver(tag)
         self._tags = []
         shutil.rmtree(self._folder, ignore_errors=True)
+        # PythonQt keeps slots of timers and processes alive, and with them this object: it must not hold images, nodes
+        # and the panel, too.
+        self._steps, self._collecting, self._result, self._done = iter(()), None, None, None
+        self.callbacks = RunCallbacks()
         if tell is not None:
             tell(*arguments)

@@ -19,6 +19,10 @@ _LOG_LINES = 2000
 _TELL_FROM = 0.1
 
 
+def _nothing(result: Any) -> None:
+    """Nobody waits for a result."""
+
+
 class RunPanel:
     """The part of the module's panel that starts, shows and ends child processes, one at a time.
 
@@ -33,7 +37,7 @@ class RunPanel:
     def __init__(self, ui, apply: Callable[[], None]) -> None:
         self._ui, self._apply = ui, apply
         self._run: ChildJob | None = None
-        self._finished: Callable[[Any], None] = lambda result: None
+        self._finished: Callable[[Any], None] = _nothing
         self._problem = ""
         self._began = 0.0
         self._doneText = ""
@@ -103,7 +107,7 @@ class RunPanel:
         """End a run without a word."""
         if self._run is not None:
             self._run.abandon()
-        self._run = None
+        self._run, self._finished = None, _nothing
         self._showIdle()
 
     def refuse(self, reason: str) -> None:
@@ -144,17 +148,18 @@ class RunPanel:
         ).format(time=duration(seconds))
 
     def _onFinished(self, result) -> None:
-        self._run = None
+        # What is told once must not be kept: it holds the sequences of the run.
+        self._run, finished, self._finished = None, self._finished, _nothing
         self._showIdle(self._doneText)
-        self._finished(result)
+        finished(result)
 
     def _onFailed(self, error: ChiSepError) -> None:
-        self._run = None
+        self._run, self._finished = None, _nothing
         self._showIdle(_("Failed"))
         self.showError(error)
 
     def _onCancelled(self) -> None:
-        self._run = None
+        self._run, self._finished = None, _nothing
         self._showIdle(_("Cancelled; the scene is as before."))
 
     def _showIdle(self, stage: str = "") -> None:

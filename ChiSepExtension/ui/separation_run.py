@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,12 @@ class SeparationRun(ChildJob):
     """
 
     def __init__(self, job: SeparationJob, callbacks: RunCallbacks, program: str = "") -> None:
-        self._job = job
+        self._job: SeparationJob | None = job
         super().__init__(job.write, callbacks, program)
+
+    def _close(self, tell: Callable | None, *arguments) -> None:
+        self._job = None  # its nodes and settings go with it; see `ChildJob._close`
+        super()._close(tell, *arguments)
 
     def _collect(self, folder: Path, done: dict[str, Any]) -> Iterator[Any]:
         self.callbacks.progress(1.0, "Maps into the scene")

@@ -5,10 +5,12 @@ Where the numerics do not matter a small script stands in for Slicer's Python: i
 
 from __future__ import annotations
 
+import gc
 import os
 import stat
 import sys
 import time
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -164,6 +166,18 @@ def test_exit_without_a_word_is_a_failure(program):
 
 def test_end_without_maps_is_a_failure(program):
     assert run_to_end(small_job(), program("sys.exit(0)")).ended[0][0] == "failed"
+
+
+def test_run_that_has_ended_keeps_nothing_of_its_inputs_and_callbacks(program):
+    """PythonQt keeps slots alive, and with them the run: what it still holds would stay for the whole session."""
+    job, watched = small_job(), Watched()
+    run = SeparationRun(job, watched, program("sys.exit(3)"))
+    wait_for(lambda: not run.isRunning)
+    assert [how for how, _ in watched.ended] == ["failed"]
+    kept = [weakref.ref(job), weakref.ref(watched)]
+    del job, watched
+    gc.collect()
+    assert [each() for each in kept] == [None, None]
 
 
 def test_missing_program_is_told(tmp_path):
