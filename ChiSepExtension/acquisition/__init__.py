@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ..progress import NEVER, CancelToken, Progress, silent
@@ -19,6 +20,7 @@ def read_gradient_echo(
     echo_times: Sequence[float] | None = None,
     field_strength: float | None = None,
     phase_scaling: str = "auto",
+    manufacturer: str | None = None,
     dicom: str | Path | Sequence[str | Path] | None = None,
     series: int | str | None = None,
     progress: Progress = silent,
@@ -40,6 +42,8 @@ def read_gradient_echo(
         In tesla; None takes it from the sidecars.
     phase_scaling
         "auto", or the name of a span in `phase_scaling.KNOWN_SPANS`.
+    manufacturer
+        Of the scanner; None takes it from the files. DICOM phase is read by it.
     dicom
         DICOM files or folders of them, instead of ``folder``.
     series
@@ -73,6 +77,7 @@ def read_gradient_echo(
             phase_scaling=phase_scaling,
             echo_times=echo_times,
             field_strength=field_strength,
+            manufacturer=manufacturer,
             progress=progress,
             cancel=cancel,
         )
@@ -85,10 +90,11 @@ def read_gradient_echo(
         magnitude, phase = found.magnitude, found.phase
     if not magnitude or not phase:
         raise InputError("Magnitude and phase are both needed.", "Give a folder, or files of both.")
-    return read_images(
+    read = read_images(
         magnitude,
         phase,
         echo_times=echo_times,
         field_strength_t=field_strength,
         phase_scaling=phase_scaling,
     )
+    return replace(read, provenance={**read.provenance, "manufacturer": manufacturer}) if manufacturer else read

@@ -110,8 +110,9 @@ class Acquisitions:
         if len(usable) == 1:
             return usable[0]
         if len(usable) > 1:
+            flag = "--spin-echo-series" if kind == SPIN_ECHO else "--series"
             raise InputError(
-                f"There are {len(usable)} {kind} scans that could be used.\n{self}", "Choose one of them (--series)."
+                f"There are {len(usable)} {kind} scans that could be used.\n{self}", f"Choose one of them ({flag})."
             )
         if not right and kind == GRADIENT_ECHO:
             right = [scan for scan in self.scans if scan.kind == FIELD_MAP]
@@ -171,6 +172,7 @@ def read_dicom(
     phase_scaling: str = "auto",
     echo_times: Sequence[float] | None = None,
     field_strength: float | None = None,
+    manufacturer: str | None = None,
     keep_identity: bool = False,
     progress: Progress = silent,
     cancel: CancelToken = NEVER,
@@ -183,7 +185,7 @@ def read_dicom(
         A folder (searched with all below it), a file, or a list of both; other files may lie among them.
     series
         Which scan, if there are several: see `Acquisitions.choose`.
-    phase_scaling, echo_times, field_strength, keep_identity
+    phase_scaling, echo_times, field_strength, manufacturer, keep_identity
         See `FoundScan.read`.
 
     Raises
@@ -197,6 +199,7 @@ def read_dicom(
         phase_scaling=phase_scaling,
         echo_times=echo_times,
         field_strength=field_strength,
+        manufacturer=manufacturer,
         keep_identity=keep_identity,
         progress=part(progress, 0.4, 1.0),
         cancel=cancel,

@@ -47,11 +47,12 @@ def doubts_without_times(runs: Sequence[Sequence[Volume]], index: int) -> tuple[
     if len(rivals) > 1 and not _told_apart(rivals):
         best = next((other for other in [run, *rivals] if _complete(other)), run)
         choice = ",".join(map(str, _numbers(best)))
+        flag = "--spin-echo-series" if run[0].first.spin_echo else "--series"
         return (
             Problem(
                 "Acquisition times are missing, and from the numbers of the series it cannot be told which of "
                 f"{', '.join(map(str, sorted({n for other in rivals for n in _numbers(other)})))} are one scan.",
-                f"Choose the series that were acquired together (--series {choice}).",
+                f"Choose the series that were acquired together ({flag} {choice}).",
                 TIMES_MISSING,
             ),
             None,

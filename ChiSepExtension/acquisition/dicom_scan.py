@@ -177,6 +177,7 @@ class FoundScan:
         phase_scaling: str = "auto",
         echo_times: Sequence[float] | None = None,
         field_strength: float | None = None,
+        manufacturer: str | None = None,
         keep_identity: bool = False,
         progress: Progress = silent,
         cancel: CancelToken = NEVER,
@@ -189,6 +190,8 @@ class FoundScan:
             "auto" or the name of a span in `phase_scaling.KNOWN_SPANS`.
         echo_times, field_strength
             Instead of those in the headers, in s (ascending, one per echo) and tesla.
+        manufacturer
+            Of the scanner, instead of what the headers state: decides how phase is read.
         keep_identity
             True puts the patient's name, identifier, birth date and sex, and the UIDs, into the provenance.
 
@@ -202,13 +205,17 @@ class FoundScan:
         self._refuse_problems(echo_times, field_strength)
         parts, grid, remarks = self.read_parts(progress=progress, cancel=cancel)
         repairs: list[str] = []
-        magnitude, phase, scaling = self._complex(parts, phase_scaling, remarks, repairs)
+        magnitude, phase, scaling = self._complex(
+            parts, phase_scaling, vendor_name(manufacturer) if manufacturer else self.vendor, remarks, repairs
+        )
         remarks = [*self.remarks, *remarks]
         given = None if echo_times is None else echo_times_in_seconds(echo_times, remarks)
         times = np.array(self.echo_times_s) if given is None else given
         strength = self.field_strength_t if field_strength is None else field_strength
         provenance = self.provenance(keep_identity=keep_identity)
         provenance |= {"phase_scaling": scaling, "remarks": remarks}
+        if manufacturer:
+            provenance["manufacturer"] = manufacturer
         if repairs:  # what the gate calls them
             provenance["phase_repairs"] = repairs
         return GradientEchoSeries(magnitude, phase, times, strength, grid, provenance).validate()
@@ -260,7 +267,7 @@ class FoundScan:
             kept["study_uid"], kept["series_uids"] = self.study_uid, self.series_uids
         return kept
 
-    def _complex(self, parts: dict[str, np.ndarray], scaling: str, remarks: list[str], repairs: list[str]):
+    def _complex(self, parts: dict[str, np.ndarray], scaling: str, vendor: str, remarks: list[str], repairs: list[str]):
         """(magnitude, phase in radians, name of the scaling) of the parts there are."""
         if PHASE in parts:
             unit = self.volumes_of(PHASE)[0].first.rescale_type
@@ -272,12 +279,12 @@ class FoundScan:
             magnitude, phase = from_complex(parts[REAL], parts[IMAGINARY])
             magnitude, name = parts.get(MAGNITUDE, magnitude), "complex"
             remarks.append("Phase computed from real and imaginary images.")
-        if self.vendor == "GE" or PHASE not in parts:
+        if vendor == "GE" or PHASE not in parts:
             phase, cosine = undo_alternation(phase, magnitude)
             if cosine is not None:
                 repairs.append("repair-slices")
                 remarks.append(f"Every second slice was turned by π (cosine between slices {cosine:.2f}).")
-        if self.vendor == "GE":
+        if vendor == "GE":
             np.negative(phase, out=phase)
             repairs.append("invert-phase")
             remarks.append(
@@ -302,7 +309,13 @@ class FoundScan:
 def vendor_name(manufacturer: str) -> str:
     """Short name of a manufacturer as headers spell it."""
     low = manufacturer.lower()
-    for word, name in (("siemens", "Siemens"), ("philips", "Philips"), ("ge medical", "GE"), ("ge health", "GE")):
+    for word, name in (
+        ("siemens", "Siemens"),
+        ("philips", "Philips"),
+        ("ge medical", "GE"),
+        ("ge health", "GE"),
+        ("general electric", "GE"),
+    ):
         if word in low:
             return name
-    return "GE" if low in ("ge", "ge healthcare") else manufacturer.strip()
+    return "GE" if low.strip() == "ge" else manufacturer.strip()

@@ -55,13 +55,21 @@ def holds_only_dicom(folder: str | Path) -> bool:
     return folder.is_dir() and not list_scans(folder) and _first_dicom(folder) is not None
 
 
+def is_dicom(path: str | Path) -> bool:
+    """Whether a file begins as DICOM files do, whatever its name."""
+    with contextlib.suppress(OSError), Path(path).open("rb") as stream:
+        start = stream.read(132)
+        # The second form is that of exports without the 128 bytes of preamble.
+        return start[128:] == b"DICM" or (start[:2] == b"\x08\x00" and start[3:4] == b"\x00")
+    return False
+
+
 def _first_dicom(folder: Path) -> Path | None:
-    """A file below the folder that begins as DICOM files do, whatever its name."""
+    """A DICOM file below the folder."""
     for place, _, names in os.walk(folder):
         for path in (Path(place) / name for name in sorted(names)):
-            with contextlib.suppress(OSError), path.open("rb") as stream:
-                if stream.read(132)[128:] == b"DICM":
-                    return path
+            if is_dicom(path):
+                return path
     return None
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..geometry import Grid
-from .folder import holds_only_dicom
+from .folder import holds_only_dicom, is_dicom
 from .images import _describe_files, _sidecar_times, _stack, _unsigned, echo_times_in_seconds
 from .sidecar import Sidecar, without_suffix
 
@@ -102,6 +102,7 @@ def read_spin_echo(
     *,
     echo_times: Sequence[float] | None = None,
     refocusing_deg: float | None = None,
+    series: int | str | None = None,
 ) -> SpinEchoSeries:
     """Read a multi-echo spin-echo scan.
 
@@ -109,23 +110,30 @@ def read_spin_echo(
     ----------
     source
         A folder with one such scan (BIDS ``_MESE``, files that differ in ``echo-N`` only, or DICOM files), one 4-D
-        file with the echoes last, or one file per echo.
+        file with the echoes last, one file per echo, or DICOM files and folders of them.
     echo_times
         In seconds; values above 2 are taken as ms, and this is said. None takes them from the sidecars.
     refocusing_deg
         Nominal refocusing flip angle; None takes ``RefocusingFlipAngle``, or ``FlipAngle`` above 95°, from the
         sidecars. A ``FlipAngle`` of up to 95° is the excitation's and says nothing about it.
+    series
+        Which scan of DICOM files, see `dicom.Acquisitions.choose`.
 
     Raises
     ------
     InputError
         With the reason and the remedy.
     """
-    if isinstance(source, (str, Path)) and holds_only_dicom(source):
+    given = [Path(source)] if isinstance(source, (str, Path)) else [Path(path) for path in source]
+    if given and all(is_dicom(path) or holds_only_dicom(path) for path in given):
         from .dicom import examine
 
-        read = examine(source).spin_echo(echo_times=echo_times)
+        read = examine(given).spin_echo(series, echo_times=echo_times)
         return read if refocusing_deg is None else replace(read, refocusing_deg=refocusing_deg).validate()
+    if series is not None:
+        raise InputError(
+            "A spin-echo series was chosen, but there are no DICOM files.", "Choose a series of DICOM files only."
+        )
     if isinstance(source, (str, Path)):
         source = _files_in(Path(source)) if Path(source).is_dir() else [source]
     paths = [Path(path) for path in source]

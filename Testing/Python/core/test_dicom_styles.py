@@ -319,6 +319,65 @@ def test_what_was_turned_in_phase_of_ge_is_said(tmp_path):
     assert any("not verified on a scanner" in remark for remark in kept["remarks"])
 
 
+@pytest.mark.parametrize("name", ["GE", "General Electric", "GE MEDICAL SYSTEMS"])
+def test_a_manufacturer_that_is_named_replaces_one_that_was_taken_away(tmp_path, name):
+    truth = scan()
+    codes = {0: "M", 1: "P", 2: "R", 3: "I"}
+    for path in write_dicom(tmp_path, truth, style="ge"):
+        dataset = pydicom.dcmread(path)
+        dataset.ImageType = ["ORIGINAL", "PRIMARY", codes[int(dataset[0x0043102F].value)]]
+        dataset.remove_private_tags()
+        dataset.Manufacturer = ""
+        dataset.save_as(path)
+    assert "invert-phase" not in read_dicom(tmp_path).provenance.get("phase_repairs", [])
+    read = read_gradient_echo(tmp_path, manufacturer=name)
+    assert_same_scan(read, truth)
+    assert read.provenance["phase_repairs"] == ["repair-slices", "invert-phase"]
+    assert read.provenance["manufacturer"] == name
+
+
+def test_a_manufacturer_that_is_named_is_kept_of_nifti_files(tmp_path):
+    truth = scan()
+    for kind in ("magnitude", "phase"):
+        write_volume(tmp_path / f"{kind}.nii", getattr(truth, kind), truth.grid)
+    read = read_gradient_echo(
+        magnitude=[tmp_path / "magnitude.nii"],
+        phase=[tmp_path / "phase.nii"],
+        echo_times=list(truth.echo_times_s),
+        field_strength=3.0,
+        manufacturer="GE",
+    )
+    assert read.provenance["manufacturer"] == "GE"
+
+
+def two_spin_echoes(folder):
+    rng = np.random.default_rng(1)
+    for name, number, step in (("a", 20, 0.011), ("b", 30, 0.013)):
+        magnitude = rng.uniform(50, 1000, (4, 6, 14, 18)).astype(np.float32)
+        series = SpinEchoSeries(magnitude, np.arange(1, 5) * step, scan().grid)
+        time = f"10{number}00"
+        yield write_dicom_spin_echo(folder, series, name=name, first_series=number, acquired=time)
+
+
+def test_one_of_several_spin_echoes_is_chosen_by_its_series(tmp_path):
+    list(two_spin_echoes(tmp_path))
+    with pytest.raises(InputError, match=r"2 spin-echo scans.*") as caught:
+        read_spin_echo(tmp_path)
+    assert "--spin-echo-series" in caught.value.remedy
+    assert read_spin_echo(tmp_path, series=30).echo_times_s[0] == pytest.approx(0.013)
+
+
+def test_dicom_files_of_a_spin_echo_may_be_given_as_files(tmp_path):
+    _, second = two_spin_echoes(tmp_path)
+    assert read_spin_echo(second, refocusing_deg=150).echo_times_s[0] == pytest.approx(0.013)
+
+
+def test_a_series_of_what_is_not_dicom_is_refused(tmp_path):
+    path = write_volume(tmp_path / "se.nii", np.ones((3, 4, 5, 6), np.float32), scan(shape=(4, 5, 6)).grid)
+    with pytest.raises(InputError, match="no DICOM files"):
+        read_spin_echo(path, series=3)
+
+
 def test_too_few_slices_of_ge_to_see_their_alternation_are_refused(tmp_path):
     write_dicom(tmp_path, scan(shape=(3, 14, 18)), style="ge")
     with pytest.raises(InputError, match="With 3 slices it cannot be told"):
