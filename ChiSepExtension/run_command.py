@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import getpass
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +86,7 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
         "--spin-echo", nargs="+", type=Path, default=[], metavar="PATH", help="multi-echo spin echo: folder or files"
     )
     given.add_argument("--spin-echo-times", nargs="+", type=float, metavar="S", help="in seconds; default: sidecars")
+    given.add_argument("--spin-echo-series", metavar="SERIES", help="which one of the DICOM files: number, or #2")
     given.add_argument("--refocusing-angle", type=float, metavar="DEG", help="nominal; default: sidecars")
     given.add_argument("--r2", type=Path, metavar="FILE", help="R2 in 1/s")
     given.add_argument("--r2prime", type=Path, metavar="FILE", help="R2' in 1/s")
@@ -200,12 +201,11 @@ def _read(parsed: argparse.Namespace, progress: Progress, cancel: CancelToken) -
         series=parsed.series,
         echo_times=parsed.echo_times,
         field_strength=parsed.field_strength,
+        manufacturer=parsed.manufacturer,
         phase_scaling=parsed.phase_scaling,
         progress=progress,
         cancel=cancel,
     )
-    if parsed.manufacturer:
-        series = replace(series, provenance={**series.provenance, "manufacturer": parsed.manufacturer})
     maps = {
         "mask": parsed.mask,
         "r2_hz": parsed.r2,
@@ -223,7 +223,12 @@ def _read_spin_echo(parsed: argparse.Namespace):
     from .acquisition.spin_echo import read_spin_echo
 
     source = parsed.spin_echo[0] if len(parsed.spin_echo) == 1 else parsed.spin_echo
-    return read_spin_echo(source, echo_times=parsed.spin_echo_times, refocusing_deg=parsed.refocusing_angle)
+    return read_spin_echo(
+        source,
+        series=parsed.spin_echo_series,
+        echo_times=parsed.spin_echo_times,
+        refocusing_deg=parsed.refocusing_angle,
+    )
 
 
 def _options(parsed: argparse.Namespace) -> Options:

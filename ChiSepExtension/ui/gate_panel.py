@@ -139,7 +139,7 @@ class GatePanel:
     def _showPictures(self, pictures: dict[str, bytes]) -> None:
         """One below the other, each with what its mend does."""
         for label in self._pictures:
-            label.hide()  # and no setParent(None): without a parent it is a window, which may be shown and take the keys
+            label.hide()  # not setParent(None): without a parent it is a window, which may take the keys
             self._ui.gateButton.layout().removeWidget(label)
             label.deleteLater()
         self._pictures = []

@@ -18,6 +18,7 @@ from .console_line import callText
 from .order_table import OrderTable
 from .outline_editor import OutlineEditor
 from .reading_view import Fatigue, ReadingView, keySheet, placeName
+from .review_actions import keyActions
 from .review_card import LesionCard, keyOf
 from .review_keys import ReadKeys, isTyping
 from .review_surroundings import NoSurroundings
@@ -46,7 +47,7 @@ class ReadPart:
     """
 
     def __init__(self, ui, logic, log: Callable[[str], None], refreshed: Callable[[], None], surroundings=None) -> None:
-        self._ui, self._logic, self._log, self._refreshed = ui, logic, log, refreshed
+        self.ui, self._logic, self._log, self._refreshed = ui, logic, log, refreshed
         self._surroundings = surroundings or NoSurroundings()
         self._review = None
         self.card: LesionCard | None = None
@@ -99,11 +100,11 @@ class ReadPart:
 
     @property
     def isEditing(self) -> bool:
-        return bool(self._ui.editModeButton.checked)
+        return bool(self.ui.editModeButton.checked)
 
     def start(self) -> None:
         """Start the reading, or go on with the one in the folder or in the scene."""
-        ui, logic = self._ui, self._logic
+        ui, logic = self.ui, self._logic
         folder, rater = ui.readingFolderPath.currentPath.strip(), ui.raterEdit.text.strip()
         if not folder or (not rater and find(slicer.mrmlScene) is None):
             self.tell(_("Give a rater code and a folder."))
@@ -134,16 +135,16 @@ class ReadPart:
         review.changed = self._edited
         if self.card is not None:
             self.card.release()
-        self.card = LesionCard(review.reading.codebook, self._ui.codesWidget, self._ui.moreCodesWidget, self.choose)
+        self.card = LesionCard(review.reading.codebook, self.ui.codesWidget, self.ui.moreCodesWidget, self.choose)
         self._fatigue = Fatigue()
-        self._ui.readModeButton.checked = True
+        self.ui.readModeButton.checked = True
         if self._isEntered:
             self.keys.install()
         self._surroundings.begin(review)
         self.tell("")
         self.order.fill(review)
         self.goTo(review.current.position)
-        self._ui.orderTable.setFocus()  # hiding the start button would hand the keys to a text field
+        self.ui.orderTable.setFocus()  # hiding the start button would hand the keys to a text field
         self._refreshed()
 
     def end(self) -> None:
@@ -166,7 +167,7 @@ class ReadPart:
         """The module is left: no key, no colour and no crosshair of ours stays."""
         self._isEntered = False
         if self.isReading and self.isEditing:
-            self._ui.readModeButton.checked = True
+            self.ui.readModeButton.checked = True
         self._leave()
 
     def cleanup(self) -> None:
@@ -192,28 +193,8 @@ class ReadPart:
         self._do(lambda: self.views.leave(self._review))
 
     def actions(self) -> dict[str, Callable[[], None]]:
-        """What the letter keys of Read mode do; digits are asked from the codebook."""
-        return {
-            "W": lambda: self.step(1),
-            ".": lambda: self.step(1),
-            "Q": lambda: self.step(-1),
-            ",": lambda: self.step(-1),
-            "N": lambda: self.nextUnrated(),
-            "Shift+N": lambda: self.nextUnrated(backwards=True),
-            "J": self.recenter,
-            "P": lambda: self._cycle("prl", ("yes", "no")),
-            "Shift+P": lambda: self._cycle("prl_conf"),
-            "C": lambda: self._cycle("cvs"),
-            "U": self.toggleFlag,
-            "M": lambda: self._ui.commentEdit.setFocus(),
-            "E": lambda: self._ui.excludeComboBox.setFocus(),
-            "Shift+E": lambda: self.setEditing(True),
-            "S": self.savePicture,
-            "Return": self.enterPressed,
-            "Enter": self.enterPressed,
-            "Backspace": self.reopen,
-            "?": self.toggleKeySheet,
-        }
+        """What the letter keys do."""
+        return keyActions(self)
 
     def goTo(self, position: int) -> None:
         """Look at a place of the reading order."""
@@ -258,14 +239,14 @@ class ReadPart:
         """Store the rating, and go to the next lesion that has none."""
         if not self.isReading:
             return
-        if self._ui.commentEdit.focus:
-            self._ui.commentEdit.clearFocus()
+        if self.ui.commentEdit.focus:
+            self.ui.commentEdit.clearFocus()
         review, place = self._review, self._review.current
         name = placeName(review, place)
 
         def store() -> None:
-            self._logic.requireAnonymous(f"{self._ui.commentEdit.text} {excluded}")
-            rating = review.commit(excluded=excluded, comment=self._ui.commentEdit.text)
+            self._logic.requireAnonymous(f"{self.ui.commentEdit.text} {excluded}")
+            rating = review.commit(excluded=excluded, comment=self.ui.commentEdit.text)
             # The log is read, too: in blind reading it must not tell what was said of a lesion that comes back.
             if not review.reading.is_blind:
                 said = {**rating.codes, "comment": rating.comment or None, "flag": rating.flag or None}
@@ -273,7 +254,7 @@ class ReadPart:
                 self._log(line)
 
         if self._do(store):
-            self._ui.excludeComboBox.setCurrentIndex(0)
+            self.ui.excludeComboBox.setCurrentIndex(0)
             self.tell(self._fatigue.text())
             if review.next_unrated() is None:
                 self.tell(_("{name} was the last one. Lock the research read when you are done.").format(name=name))
@@ -283,21 +264,21 @@ class ReadPart:
 
     def enterPressed(self) -> None:
         """Enter ends a text; only outside of texts it commits."""
-        if self._ui.commentEdit.focus:
-            self._ui.commentEdit.clearFocus()
-        elif self._ui.excludeComboBox.focus:
+        if self.ui.commentEdit.focus:
+            self.ui.commentEdit.clearFocus()
+        elif self.ui.excludeComboBox.focus:
             self.exclude()
         elif not isTyping():
             self.commit()
 
     def exclude(self) -> None:
         """Leave the lesion out, with the reason in the list."""
-        reason = self._ui.excludeComboBox.currentText.strip()
+        reason = self.ui.excludeComboBox.currentText.strip()
         if not reason:
             self.tell(_("Choose or type why the lesion is excluded."))
-            self._ui.excludeComboBox.setFocus()
+            self.ui.excludeComboBox.setFocus()
             return
-        self._ui.excludeComboBox.clearFocus()
+        self.ui.excludeComboBox.clearFocus()
         self.commit(excluded=reason)
 
     def reopen(self) -> None:
@@ -315,7 +296,7 @@ class ReadPart:
 
     def toggleKeySheet(self) -> None:
         """Show which key does what, or hide it."""
-        self._ui.keysLabel.text = "" if self._ui.keysLabel.text else keySheet()
+        self.ui.keysLabel.text = "" if self.ui.keysLabel.text else keySheet()
         self.refresh()
 
     def setEditing(self, editing: bool) -> None:
@@ -325,8 +306,8 @@ class ReadPart:
         if editing and self._review.is_locked:
             self.tell(_("The research read is locked. Unlock it; the changed read becomes a new version."))
             editing = False
-        self._ui.editModeButton.checked = editing
-        self._ui.readModeButton.checked = not editing
+        self.ui.editModeButton.checked = editing
+        self.ui.readModeButton.checked = not editing
         self.keys.setEnabled(not editing)
         self._surroundings.setEditing(editing)
         if editing:
@@ -336,7 +317,7 @@ class ReadPart:
             self.sync()
         self.refresh()
         if not editing:
-            self._ui.orderTable.setFocus()
+            self.ui.orderTable.setFocus()
 
     def _openEditor(self) -> None:
         review = self._review
@@ -385,7 +366,7 @@ class ReadPart:
         place = self._review.current
         return self._review.reading.draft(place.uid, place.is_repeat)
 
-    def _cycle(self, name: str, among: tuple[str, ...] | None = None) -> None:
+    def cycle(self, name: str, among: tuple[str, ...] | None = None) -> None:
         if self.isReading and self._isOpen():
             self.card.cycle(name, self._draft().codes, among)
 
@@ -400,8 +381,8 @@ class ReadPart:
             self.views.peek(self._review, hidden)
 
     def _commentEdited(self) -> None:
-        if self.isReading and self._isOpen() and self._ui.commentEdit.text != self._draft().comment:
-            self._do(lambda: self._review.change(comment=self._ui.commentEdit.text))
+        if self.isReading and self._isOpen() and self.ui.commentEdit.text != self._draft().comment:
+            self._do(lambda: self._review.change(comment=self.ui.commentEdit.text))
 
     def _edited(self) -> None:
         """Somebody paints: wait until the stroke has ended."""
